@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from cli.output.lines import rule, spread
+from cli.output.quantities import format_watts
 from cli.output.tables.cells import (
     format_duration,
     format_time,
     is_simulated,
     plural,
 )
-from cli.output.tables.energy import watts
 from cli.output.tables.status import cpu_summary
 from cli.top.charts import spark
 from cli.top.cpu_map import cpu_map, legend
@@ -136,10 +136,10 @@ def _energy(snapshot: Snapshot) -> Text:
     if host is None:
         return Text()
     values = host["measured_history_watts"][-_SPARK_WIDTH:]
-    text = Text(f"{watts(host['measured_watts'])}")
+    text = Text(f"{format_watts(host['measured_watts'])}")
     if host["modelled"]:
         text.append(" modelled", "yellow")
-    text.append(", saving ", "dim").append(watts(host["saved_watts"]), "green")
+    text.append(", saving ", "dim").append(format_watts(host["saved_watts"]), "green")
     limits = (min(values, default=0.0), max(values, default=1.0))
     text.append(" ").append_text(spark(values, _SPARK_WIDTH, limits))
     return text.append("  ")
