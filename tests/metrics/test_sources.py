@@ -53,7 +53,14 @@ ENERGY = EnergyInterval(
     start=0.0,
     duration_s=1.0,
     domains={
-        FW.uuid: DomainEnergy(joules=9.0, saved_joules=4.0, residency={}),
+        FW.uuid: DomainEnergy(
+            joules=9.0,
+            error_joules=0.5,
+            saved_joules=4.0,
+            saved_error_joules=0.25,
+            possible_joules=6.0,
+            residency={},
+        ),
         DomainId("gone"): DomainEnergy(joules=1.0, residency={}),
     },
     host=HostEnergy(
@@ -141,13 +148,36 @@ def test_energy_is_in_joules_by_zone_and_part() -> None:
     assert host.value(families.ENERGY_MODELLED) == 0
 
 
+def test_what_is_possible_and_how_sure_each_figure_is() -> None:
+    host = Host()
+    assert host.read(families.DOMAIN_POSSIBLE_JOULES) == {NAMES: 6.0}
+    assert host.value(families.HOST_POSSIBLE_JOULES) == 6.0
+    assert host.read(families.DOMAIN_CPU_ERROR) == {NAMES: 0.5}
+    assert host.read(families.DOMAIN_SAVED_ERROR) == {NAMES: 0.25}
+    assert host.value(families.HOST_SAVED_ERROR) == 0.25
+
+
 def test_what_was_saved_only_grows_as_a_counter() -> None:
     host = Host()
-    loss = DomainEnergy(joules=9.0, saved_joules=-1.0, residency={})
+    loss = DomainEnergy(
+        joules=9.0, saved_joules=-1.0, possible_joules=-2.0, residency={}
+    )
     host.ledger.add(replace(ENERGY, domains={FW.uuid: loss}))
     assert host.ledger.domains[FW.uuid].saved_joules == 3.0
     assert host.read(families.DOMAIN_SAVED_JOULES) == {NAMES: 4.0}
     assert host.value(families.HOST_SAVED_JOULES) == 4.0
+    assert host.read(families.DOMAIN_POSSIBLE_JOULES) == {NAMES: 6.0}
+    assert host.value(families.HOST_POSSIBLE_JOULES) == 6.0
+
+
+def test_prices_are_there_if_they_are_configured() -> None:
+    host = Host()
+    assert host.read(families.ENERGY_PRICE) == {}
+    assert host.read(families.ENERGY_CO2) == {}
+    energy = EnergyConfig(price_per_kwh=0.3, currency="CHF", co2_g_per_kwh=112.0)
+    host.inventory.config = Config(energy=energy)
+    assert host.read(families.ENERGY_PRICE) == {("CHF",): 0.3}
+    assert host.read(families.ENERGY_CO2) == {(): 112.0}
 
 
 def test_energy_that_is_not_accounted_has_no_metrics() -> None:
