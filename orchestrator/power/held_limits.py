@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from orchestrator.power.limit_journal import LimitJournal
     from orchestrator.power.sysfs import CpuTree
 
-_SETTLE_S = 0.05
-"""The kernel applies a new limit from a work queue, usually within 0.2 ms."""
+_SETTLE_READS = 25
+"""The kernel applies a new limit from a work queue, usually within 0.2 ms. Readings are
+counted, because a deadline may pass on a busy machine without any."""
 _SETTLE_STEP_S = 0.002
 
 
@@ -300,12 +301,12 @@ class HeldLimits:
         Where another program had narrowed the limit, its value is written again, unless
         it is a cooling device's: that stays in force whatever is written.
         """
-        deadline = time.monotonic() + _SETTLE_S
         waiting = list(released)
-        while waiting and time.monotonic() < deadline:
+        for _ in range(_SETTLE_READS):
             waiting = [change for change in waiting if not self._is_settled(change)]
-            if waiting:
-                time.sleep(_SETTLE_STEP_S)
+            if not waiting:
+                break
+            time.sleep(_SETTLE_STEP_S)
 
     def _is_settled(self, change: LimitChange) -> bool:
         path, held, _value = change.write
