@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from cli.output.quantities import format_share
 from orchestrator.energy.curves import choose_points
 from orchestrator.energy.profiles import IDLE_CORE_W
 from orchestrator.errors import VmpowerError
@@ -64,7 +65,8 @@ def measure_static(client: ControlClient, seconds: float) -> list[StaticPower]:
     seen = _measure(client, seconds)
     if seen.busy > MAX_BUSY:
         raise CalibrationError(
-            f"the host is not idle: its CPUs were busy for {seen.busy:.0%} of the time",
+            "the host is not idle: its CPUs were busy for"
+            f" {format_share(seen.busy)} of the time",
             hint="shut domains off, or measure after booting, before they are started",
         )
     return [

@@ -57,7 +57,7 @@ def boot(release: str) -> Mapping[str, str]:
 
 @functools.cache
 def boot_quickly() -> Mapping[str, str]:
-    """As `boot`, with the first package installed already, and fewer sections."""
+    """As `boot`, with the first packages installed already, and fewer sections."""
     system = fetch_system("trixie")
     files: dict[str, Path | str] = {name: HERE / name for name in FILES}
     files["quick"] = ""
