@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cli.output.quantities import format_share
 from orchestrator.energy.curves import choose_points
 from orchestrator.energy.profiles import IDLE_CORE_W
 from orchestrator.errors import VmpowerError
+from orchestrator.values.quantities import format_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

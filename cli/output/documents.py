@@ -74,7 +74,7 @@ class Template(TypedDict):
     path: str | None
     """Its file; null: it is built in."""
     summary: str
-    """What it is for; empty if it does not say so."""
+    """What it is for; empty: it has no summary."""
     problem: str
     """Why it cannot be used; empty: nothing prevents it."""
 

@@ -27,7 +27,7 @@ _NOON_UP_TO_S = 4 * DAY_S
 _LEAST_LABELED = 10
 """A label needs this part of the width."""
 _MOST_PARTS = 150
-"""More columns cannot be told apart."""
+"""More columns cannot be distinguished."""
 _BANDS = 8
 _MOST_DOMAINS = 30
 _WH = 1_000.0

@@ -8,7 +8,6 @@ import io
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from cli.output.quantities import format_energy, format_share, format_worth
 from cli.output.tables.cells import (
     NONE,
     count,
@@ -18,6 +17,7 @@ from cli.output.tables.cells import (
     name,
 )
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from orchestrator.values.quantities import format_energy, format_share, format_worth
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:

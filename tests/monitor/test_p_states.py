@@ -490,7 +490,7 @@ def test_a_configured_generation_concerns_packets_only(
 
 @settings(max_examples=examples(100), deadline=None)
 @given(reads=st.lists(st.binary(min_size=1, max_size=200), max_size=20))
-def test_whatever_arrives_is_counted_and_harms_nobody(reads: list[bytes]) -> None:
+def test_whatever_arrives_is_counted_and_harms_nothing(reads: list[bytes]) -> None:
     with (
         tempfile.TemporaryDirectory() as directory,
         InProcessMonitor(Path(directory)) as monitor,

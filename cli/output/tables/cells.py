@@ -50,7 +50,7 @@ def step(khz: int | None, cpu: Cpu, style: Style = Style.PLAIN) -> Cell:
 def step_name(khz: int, cpu: Cpu) -> str:
     """Format a frequency of a CPU, marked as turbo if it is above the nominal one.
 
-    So 3001 MHz, by which ACPI tables mean turbo, and the nominal 3000 MHz differ.
+    The mark distinguishes 3001 MHz, which means turbo, from the nominal 3000 MHz.
     """
     # Absent from the documents of a daemon that was not restarted after an upgrade.
     nominal_khz = cpu.get("nominal_khz")
