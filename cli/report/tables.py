@@ -23,7 +23,13 @@ from orchestrator.values.safe_text import printable
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from cli.output.documents import Advice, AdviceList, Report, ReportHost, ReportRow
+    from cli.output.report_documents import (
+        Advice,
+        AdviceList,
+        Report,
+        ReportHost,
+        ReportRow,
+    )
 
 _GRAMS_PER_KG = 1_000
 _LEAST_SHOWN_H = 0.05

@@ -217,13 +217,13 @@ class HeldLimits:
         written_khz = top.written_khz
         ceiling_khz = high.khz if written_khz is None else written_khz
         min_khz = min(wanted.min_khz, ceiling_khz)
-        bottom = plan_min(low, self._held_of(number, MIN), min_khz, high.khz)
+        bottom = plan_min(low, self._values.get(low.path), min_khz, high.khz)
         plans = (bottom, top) if ceiling_khz < high.khz else (top, bottom)
         changes = [plan.change for plan in plans if plan.change is not None]
         return Limits(bottom.others_khz, top.others_khz), changes
 
     def _plan_max(self, number: int, found: Found, wanted_khz: int) -> Plan:
-        held = self._held_of(number, MAX)
+        held = self._values.get(found.path)
         if held is not None:
             return plan_max(found, held, wanted_khz, self._read_bios_khz(number))
         if wanted_khz >= found.khz:
