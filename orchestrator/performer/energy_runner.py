@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +22,7 @@ from orchestrator.controller import energy as energy_plans
 from orchestrator.energy.ledger import Ledger, Prices
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler
+from orchestrator.performer.grant_reader import GrantReader, Grants
 from orchestrator.sampling.qemu_times import PROC
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from orchestrator.energy.attribution import Calibration
     from orchestrator.energy.residency import EnergyInterval
     from orchestrator.energy.state import EnergyState
-    from orchestrator.monitor.client.views import Grant
     from orchestrator.performer.energy_sampler import EnergyResult
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.values.domain import DomainId
@@ -40,12 +41,8 @@ _REPLAN_EVERY = 30
 """Samples."""
 
 
-class GrantTable(Protocol):
+class GrantTable(Grants, Protocol):
     """What the accounting needs of the monitor."""
-
-    def grant_of(self, group: int) -> Grant:
-        """Return what was last set for a group."""
-        ...
 
     def observed_votes(self) -> Mapping[tuple[DomainId, int], int]:
         """Return what guests would vote for that are only observed."""
@@ -94,6 +91,7 @@ class EnergyRunner:
         """Whether the thread is busy with a sample, or has not begun."""
         self._running: Mapping[DomainId, object] = {}
         self._problem = ""
+        self._grants = GrantReader(monitor)
         self._sampler = EnergySampler(tree, find_qemu, proc=proc)
 
     @property
@@ -172,16 +170,14 @@ class EnergyRunner:
                 for pcpu in inventory.topology.online
             }
             self.ledger.keep(inventory.domains)
-        taken = energy_plans.list_taken(inventory)
-        grant_of = self._monitor.grant_of
+        grants = self._grants.read(energy_plans.list_taken(inventory))
         return EnergyJob(
             plan=plan,
             names=names,
             pcpu_packages=packages,
-            grants={
-                number: grant_of(number).khz if number in taken else None
-                for number in inventory.groups
-            },
+            groups=tuple(inventory.groups),
+            grants=grants,
+            grants_ns=time.monotonic_ns(),
             votes_khz=self._monitor.observed_votes(),
         )
 

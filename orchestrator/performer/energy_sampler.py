@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.energy.attribution import Attribution, Calibration
 from orchestrator.energy.calibration import read_calibration, write_calibration
+from orchestrator.energy.grants import GroupSample
 from orchestrator.energy.meters import Meters
-from orchestrator.energy.observer import GroupSample, Observer, Sample
+from orchestrator.energy.observer import Observer, Sample
 from orchestrator.energy.profiles import GENERIC, find_model_name, find_profile
 from orchestrator.energy.residency import MeterSource
 from orchestrator.energy.state import EnergyState, PackageState
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from orchestrator.energy.grants import GrantTimes
     from orchestrator.energy.observer import HostPlan
     from orchestrator.energy.profiles import Profile
     from orchestrator.energy.residency import EnergyInterval
@@ -43,6 +45,15 @@ _PART = 8
 _MAX_CALIBRATION_BYTES = 65_536
 
 
+class GroupGrant(NamedTuple):
+    """The grant of a clock group that is taken."""
+
+    khz: int | None
+    """None: the kernel refused it."""
+    times: GrantTimes | None
+    """For how long each step was granted; None: unknown."""
+
+
 class EnergyJob(NamedTuple):
     """What the loop knows, for one sample."""
 
@@ -51,9 +62,16 @@ class EnergyJob(NamedTuple):
     names: Mapping[DomainId, str]
     """Of running domains; empty with `plan` None."""
     pcpu_packages: Mapping[int, int]
-    grants: Mapping[int, int | None]
-    """By clock group; None: not taken."""
+    groups: tuple[int, ...]
+    """The clock groups."""
+    grants: Mapping[int, GroupGrant]
+    """Of those that are taken."""
+    grants_ns: int
+    """When (monotonic) they were read."""
     votes_khz: Mapping[tuple[DomainId, int], int]
+
+
+NOT_TAKEN = GroupGrant(None, None)
 
 
 class EnergyResult(NamedTuple):
@@ -105,7 +123,7 @@ class EnergySampler:
         self._measured_khz: dict[int, int] = {}
         self._drawn: dict[int, float] = {}
         self._turn = 0
-        self._last_grants: Mapping[int, int | None] = {}
+        self._last_grants: Mapping[int, GroupGrant] = {}
 
     def load(self, file: Path) -> None:
         """Read the calibration; without one, the class of the processors counts."""
@@ -145,7 +163,7 @@ class EnergySampler:
         observer = self._observer
         if observer is None:
             return None
-        self._measure(observer, job.grants)
+        self._measure(observer, job)
         at_s = self._clock()
         meters = None
         if self._meters is not None and self._readings is not None:
@@ -155,9 +173,12 @@ class EnergySampler:
         sample = Sample(
             at_s=at_s,
             wall_s=datetime.now(UTC).timestamp(),
+            grants_ns=job.grants_ns,
             groups={
-                number: GroupSample(khz, self._measured_khz.get(number))
-                for number, khz in job.grants.items()
+                number: GroupSample(
+                    *job.grants.get(number, NOT_TAKEN), self._measured_khz.get(number)
+                )
+                for number in job.groups
             },
             times=self._times.read(self._processes),
             votes_khz=job.votes_khz,
@@ -196,10 +217,10 @@ class EnergySampler:
             )
         return self._attribution
 
-    def _measure(self, observer: Observer, grants: Mapping[int, int | None]) -> None:
+    def _measure(self, observer: Observer, job: EnergyJob) -> None:
         """Read the measured frequency of some clock groups."""
         every = _PART if self._measured_khz else 1
-        numbers = sorted(grants)[self._turn % every :: every]
+        numbers = sorted(job.groups)[self._turn % every :: every]
         self._turn = (self._turn + 1) % _PART
         for number in numbers:
             khz = self._tree.read_khz(policy_path(number, "scaling_cur_freq"))
@@ -207,11 +228,11 @@ class EnergySampler:
                 self._measured_khz.pop(number, None)
                 continue
             self._measured_khz[number] = khz
-            grant = grants[number]
-            is_steady = grant is not None and self._last_grants.get(number) == grant
-            if grant is not None and is_steady and number in observer.busy_groups:
-                observer.check_ceiling(number, grant, khz)
-        self._last_grants = grants
+            grant = job.grants.get(number, NOT_TAKEN)
+            is_steady = self._last_grants.get(number) == grant
+            if grant.khz is not None and is_steady and number in observer.busy_groups:
+                observer.check_ceiling(number, grant.khz, khz)
+        self._last_grants = job.grants
 
     def _state(
         self, attribution: Attribution, observer: Observer, source: MeterSource

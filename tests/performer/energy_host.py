@@ -13,7 +13,7 @@ from orchestrator.config import Config
 from orchestrator.controller import energy as energy_plans
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.monitor.client.views import Grant
-from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler
+from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler, GroupGrant
 from orchestrator.power.sysfs import CpuTree, policy_path
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain, topology, vcpu
@@ -21,6 +21,7 @@ from tests.controller.specs import domain, topology, vcpu
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.energy.grants import GrantTimes
     from orchestrator.performer.energy_sampler import EnergyResult
     from orchestrator.values.domain import DomainId
 
@@ -98,6 +99,9 @@ class EnergyHost:
     def grant_of(self, group: int) -> Grant:
         return Grant(self.grants.get(group), 1)
 
+    def grant_times(self, group: int) -> GrantTimes | None:  # noqa: ARG002
+        return None
+
     def observed_votes(self) -> dict[tuple[DomainId, int], int]:
         return self.votes
 
@@ -126,7 +130,11 @@ class EnergyHost:
             plan=energy_plans.build_plan(inventory) if has_plan else None,
             names={u: it.name for u, it in self.host.domains.items()},
             pcpu_packages=dict.fromkeys(range(self.cpus), 0),
-            grants={number: self.grants.get(number) for number in inventory.groups},
+            groups=tuple(inventory.groups),
+            grants={
+                number: GroupGrant(khz, None) for number, khz in self.grants.items()
+            },
+            grants_ns=round(self.now_s * 1e9),
             votes_khz=self.votes,
         )
 

@@ -39,8 +39,7 @@ def test_what_is_accounted_is_what_was_drawn(lab: Lab) -> None:
     drawn = [pair[0] for pair in facts["drawn"].values()]
     true_of_each = [pair[1] for pair in facts["drawn"].values()]
     assert sum(drawn) == pytest.approx(sum(true_of_each), rel=0.03), facts
-    assert drawn == pytest.approx(true_of_each, rel=0.06), facts
-    # A minute of learning is little: the uncertainty says so.
+    assert drawn == pytest.approx(true_of_each, rel=0.03), facts
     saved, error, true = facts["saved"]
     assert abs(saved - true) <= 2 * error, facts
-    assert saved == pytest.approx(true, rel=0.15), facts
+    assert saved == pytest.approx(true, rel=0.04), facts
