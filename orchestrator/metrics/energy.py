@@ -72,6 +72,6 @@ class EnergySource:
                 ],
             ),
             single(families.HOST_SAVED_JOULES, ledger.host.most_saved_joules),
-            single(families.METER_HOLES, ledger.holes_total),
+            single(families.METER_HOLES, round(ledger.holes_s)),
             single(families.ENERGY_MODELLED, recent.host.is_modelled),
         ]

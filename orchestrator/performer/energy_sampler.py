@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.energy.grants import GrantTimes
+    from orchestrator.energy.meters import MeterInterval
     from orchestrator.energy.observer import HostPlan
     from orchestrator.energy.profiles import Profile
     from orchestrator.energy.residency import EnergyInterval
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 _PART = 8
 """The measured frequency of each clock group is read in one of so many samples."""
+_NO_WRAP_S = 3_600.0
 _MAX_CALIBRATION_BYTES = 65_536
 
 
@@ -81,6 +83,8 @@ class EnergyResult(NamedTuple):
     state: EnergyState
     problem: str
     """Of the meters; empty: none."""
+    most_s: float
+    """After which the next sample would be a hole: a meter may have wrapped."""
 
 
 class EnergySampler:
@@ -121,7 +125,8 @@ class EnergySampler:
         """Of the processors; empty: unknown."""
         self._processes: dict[DomainId, tuple[int, int]] = {}
         self._measured_khz: dict[int, int] = {}
-        self._drawn: dict[int, float] = {}
+        self._drawn: dict[int, tuple[float, float]] = {}
+        """Joules and seconds by package."""
         self._turn = 0
         self._last_grants: Mapping[int, GroupGrant] = {}
 
@@ -168,8 +173,7 @@ class EnergySampler:
         meters = None
         if self._meters is not None and self._readings is not None:
             meters = self._readings.advance(self._meters.read(at_s))
-            for number, joules in meters.packages.items() if meters else ():
-                self._drawn[number] = self._drawn.get(number, 0.0) + joules
+            self._count(meters)
         sample = Sample(
             at_s=at_s,
             wall_s=datetime.now(UTC).timestamp(),
@@ -192,7 +196,17 @@ class EnergySampler:
         problems = filter(None, (meters.hole, *meters.doubts)) if meters else ()
         interval = attribution.attribute(seen)
         state = self._state(attribution, observer, source)
-        return EnergyResult(interval, state, "; ".join(problems))
+        most_s = self._readings.most_s if self._readings else _NO_WRAP_S
+        return EnergyResult(interval, state, "; ".join(problems), most_s)
+
+    def _count(self, meters: MeterInterval | None) -> None:
+        """Add up what each package has drawn."""
+        if meters is None:
+            return
+        for number, joules in meters.packages.items():
+            counted_j, counted_s = self._drawn.get(number, (0.0, 0.0))
+            counted = counted_j + joules, counted_s + meters.duration_s
+            self._drawn[number] = counted
 
     def _replan(self, plan: HostPlan, job: EnergyJob) -> None:
         if self._observer is None:
@@ -250,7 +264,7 @@ class EnergySampler:
                     residual_w=model.residual_w,
                     observations=model.fit.observations,
                     ceiling_khz=observer.ceilings.get(number),
-                    measured_joules=self._drawn.get(number),
+                    measured=self._drawn.get(number),
                 )
                 for number, model in attribution.models.items()
             },

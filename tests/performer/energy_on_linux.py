@@ -106,18 +106,28 @@ def cpufreq_file(cpu: int, name: str) -> Path:
     return CPUS / f"cpu{cpu}/cpufreq/{name}"
 
 
+def prepare_cpus() -> None:
+    """Let nothing but this program set frequencies, from the lowest step on."""
+    os.sched_setaffinity(0, {0})
+    for cpu in range(4):
+        cpufreq_file(cpu, "scaling_governor").write_text("userspace")
+        cpufreq_file(cpu, "scaling_setspeed").write_text(str(STEPS_KHZ[0]))
+
+
 class Grants:
     """The frequencies of the domains' CPUs: the monitor sets them and keeps the times.
 
     An override of the operator takes the place of guests' requests.
     """
 
+    cpus = tuple(DOMAINS.values())
+
     def __init__(self) -> None:
         fd = create_table()
         self.records = Records(SharedTable(fd))
         self._monitor = InProcessMonitor(Path("/tmp"), table_fd=fd)
         self._reader = GrantReader(self.records)
-        for cpu in DOMAINS.values():
+        for cpu in self.cpus:
             self.set_khz(cpu, STEPS_KHZ[0])
             file = os.open(cpufreq_file(cpu, "scaling_setspeed"), os.O_RDWR)
             self._monitor.apply(
@@ -134,7 +144,7 @@ class Grants:
         self._monitor.apply(complete)
 
     def read(self) -> Mapping[int, GroupGrant]:
-        return self._reader.read(DOMAINS.values())
+        return self._reader.read(self.cpus)
 
 
 class Truth(NamedTuple):
@@ -150,10 +160,7 @@ class Host:
     """The lab, with a domain on CPU 1 and one on CPU 2."""
 
     def __init__(self) -> None:
-        os.sched_setaffinity(0, {0})
-        for cpu in range(4):
-            cpufreq_file(cpu, "scaling_governor").write_text("userspace")
-            cpufreq_file(cpu, "scaling_setspeed").write_text(str(STEPS_KHZ[0]))
+        prepare_cpus()
         self.grants = Grants()
         self.khz = dict.fromkeys(DOMAINS.values(), STEPS_KHZ[0])
         self.pids = {
