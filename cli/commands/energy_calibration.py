@@ -37,6 +37,7 @@ _SPIN = """\
 import os, sys
 parent = int(sys.argv[1])
 os.sched_setaffinity(0, {int(sys.argv[2])})
+os.write(1, b".")
 while os.getppid() == parent:
     for _ in range(1_000_000):
         pass
@@ -169,18 +170,20 @@ def one_of_each_core(cpus: list[Cpu]) -> list[int]:
 @contextmanager
 def _busy(pcpus: Iterable[int]) -> Iterator[int]:
     """Keep CPUs busy, and return how many."""
-    spinners = [
-        subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _SPIN, str(os.getpid()), str(pcpu)]
-        )
-        for pcpu in pcpus
-    ]
+    spinners: list[subprocess.Popen[bytes]] = []
     try:
+        for pcpu in pcpus:
+            words = [sys.executable, "-I", "-S", "-c", _SPIN, str(os.getpid())]
+            spinner = subprocess.Popen([*words, str(pcpu)], stdout=subprocess.PIPE)
+            spinners.append(spinner)
+            # An interpreter that has not started yet would be measured as a busy CPU.
+            if spinner.stdout is None or not spinner.stdout.read(1):
+                raise CalibrationError(f"CPU {pcpu} cannot be kept busy")
         yield len(spinners)
     finally:
         for spinner in spinners:
             spinner.kill()
-            spinner.wait()
+            spinner.communicate()
 
 
 def _measure(client: ControlClient, seconds: float) -> _Interval:

@@ -150,6 +150,16 @@ def test_steps_are_measured_on_free_cpus_which_are_released(
     assert all(cpu.override_khz is None for cpu in daemon.cpus.values())
 
 
+def test_a_cpu_that_cannot_be_kept_busy_is_not_measured(
+    client: ControlClient, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy_calibration, "_SPIN", "raise SystemExit")
+
+    with pytest.raises(CalibrationError, match="CPU 0 cannot be kept busy"):
+        measure_steps(client, 0.0)
+    assert all(cpu.override_khz is None for cpu in daemon.cpus.values())
+
+
 def test_cpus_are_free_if_no_vcpu_may_run_in_their_clock_group(
     client: ControlClient,
 ) -> None:
