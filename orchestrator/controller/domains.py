@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.controller import (
     attributes,
+    channel_transitions,
     channels,
     groups,
     idle_cpus,
@@ -24,7 +25,7 @@ from orchestrator.controller import (
     setting_changes,
 )
 from orchestrator.controller.actions import DescribeDomain, Report, SaveState, Severity
-from orchestrator.controller.inventory import DomainRecord, Inventory
+from orchestrator.controller.records import DomainRecord
 from orchestrator.monitor.link.commands import (
     DefineDomain,
     ForgetDomain,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
+    from orchestrator.controller.inventory import Inventory
     from orchestrator.values.domain import DomainId, DomainSpec
 
 
@@ -87,7 +89,7 @@ def on_rebooted(inventory: Inventory, event: events.DomainRebooted) -> list[Acti
     if record is None:
         return [DescribeDomain(event.uuid)]
     record.awaited_policies = ()
-    actions = channels.withdraw(event.uuid, None, "the guest rebooted")
+    actions = channel_transitions.withdraw(event.uuid, None, "the guest rebooted")
     if not record.is_reboot_reported:
         record.is_reboot_reported = True
         text = "guest rebooted"

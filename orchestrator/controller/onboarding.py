@@ -28,7 +28,7 @@ from orchestrator.controller.actions import (
     Report,
     Severity,
 )
-from orchestrator.controller.inventory import OnboardingRecord
+from orchestrator.controller.records import OnboardingRecord
 from orchestrator.events import ChannelsAttached
 from orchestrator.onboarding.plan import ChannelPlan, plan_by_rule
 from orchestrator.onboarding.rule import NONE
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.onboarding.rule import OnboardRule
     from orchestrator.values.domain import DomainChannels, DomainSpec
 
@@ -187,8 +188,8 @@ def on_done(
 def on_ports_added(inventory: Inventory, event: events.PortsAdded) -> list[Action]:
     """Describe the domain again, which has more ports now, or will never have them.
 
-    That it cannot get them is no failed attempt: until its next run, or until libvirt
-    is connected again, it is not tried again.
+    That it cannot get them is not a failed attempt: it is not tried again until its
+    next run, or until libvirt is connected again.
     """
     record = inventory.domains.get(event.uuid)
     if record is None:
@@ -228,7 +229,7 @@ def _describe_outcome(event: events.ChannelsAttached | events.ChannelsDetached) 
 def on_failed(inventory: Inventory, event: events.OnboardingFailed) -> list[Action]:
     """Schedule another attempt, up to MAX_ATTEMPTS.
 
-    A lost libvirt connection is no fault of the domain and does not count: the next
+    A lost libvirt connection is not a fault of the domain and does not count: the next
     description, at the latest after a resync or a reconnect, leads to a new attempt.
     """
     record = inventory.domains.get(event.uuid)

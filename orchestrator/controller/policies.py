@@ -29,7 +29,8 @@ from orchestrator.values.refusal import Permission
 if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.policy.subject import PolicyOrder
     from orchestrator.values.domain import DomainId
 
@@ -83,7 +84,7 @@ def on_ended(inventory: Inventory, event: events.PolicyEnded) -> list[Action]:
 
 
 def _keep(uuid: DomainId, source: Source) -> list[Action]:
-    """Make a change of policies outlive what its source outlives."""
+    """Store a change of policies: an operator's for a restart, a guest's for a move."""
     match source.kind:
         case SourceKind.OPERATOR:
             return [SaveState()]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.daemon.daemon_process import DaemonProcess
 from tests.rig.shell import GuestShell, shell_guest
 from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.power.sysfs import CpuTree
+    from tests.daemon.daemon_process import DaemonProcess
     from tests.rig.guest import Guest
     from tests.rig.libvirtd import SystemHost
 
@@ -32,11 +32,8 @@ COMMAND = "python3 -I /vmpower-guest.pyz --timeout 5"
 
 
 @pytest.fixture
-def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
-    with DaemonProcess(
-        system_host.uri, tree.root, resync_s=1.0, release_after_s=0.5
-    ) as daemon:
-        yield daemon
+def daemon(system_daemon: DaemonProcess) -> DaemonProcess:
+    return system_daemon
 
 
 @pytest.fixture
@@ -128,8 +125,8 @@ def test_a_guest_sends_a_policy_and_sees_its_effect(
     assert (removed.status, "removal sent" in removed.printed) == (0, True)
     for group in (0, 1):
         wait_for_frequency(tree, TURBO, group)
-    told = shell.run("cat /policy").printed
-    assert told == (
+    printed = shell.run("cat /policy").printed
+    assert printed == (
         "workload policy for vCPUs 0,1, acknowledged;"
         " in effect until this command ends\n"
     )
@@ -150,9 +147,9 @@ def test_auto_follows_the_guest_s_load(shell: GuestShell, tree: CpuTree) -> None
     wait_for_frequency(tree, TURBO, 1)
     shell.stop("/busy")
     wait_for_frequency(tree, LOWEST, 1)
-    notice, *told = shell.run("cat /log").printed.splitlines()
+    notice, *records = shell.run("cat /log").printed.splitlines()
     assert notice == f"skipped: another program has {NAME}0 open"
-    lines = [json.loads(line) for line in told]
+    lines = [json.loads(line) for line in records]
     assert lines[0] == {"vcpus": [1]}
     words = [line["asked"] for line in lines[1:]]
     first = words.index("down")

@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import run_process
+from tests.daemon.trial_process import TrialProcess
 from tests.packaging.debs import ROOT, build_debs
 
 needs_dpkg = pytest.mark.skipif(
@@ -99,6 +101,28 @@ def test_the_guest_s_command_runs_from_its_package(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "usage: vmpower-guest" in done.stdout
+
+
+@needs_dpkg
+def test_a_trial_runs_from_the_package(tmp_path: Path) -> None:
+    unpack = ["dpkg-deb", "-x", str(build_debs().vmpower), str(tmp_path)]
+    subprocess.run(unpack, check=True)
+    modules = tmp_path / "usr/share/vmpower"
+    launcher = tmp_path / "usr/bin/vmpower"
+    text = launcher.read_text().replace("/usr/share/vmpower", str(modules))
+    launcher.write_text(text)
+    program = (sys.executable, "-I", str(launcher))
+    # Short: a socket's path has 107 bytes.
+    with (
+        tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as directory,
+        TrialProcess(Path(directory), program=program) as trial,
+    ):
+        trial.wait_until_ready()
+        with trial.client() as client:
+            monitor = client.status()["daemon"]["monitor_pid"]
+        running = Path(f"/proc/{monitor}/cmdline").read_text(encoding="utf-8")
+        assert str(modules) in running
+        assert trial.interrupt() == 0
 
 
 @needs_dpkg
