@@ -58,4 +58,4 @@ def test_what_is_accounted_is_what_was_drawn(lab: Lab) -> None:
     assert drawn == pytest.approx(true_of_each, rel=0.03), facts
     saved, error, true = facts["saved"]
     assert abs(saved - true) <= 2 * error, facts
-    assert saved == pytest.approx(true, rel=0.04), facts
+    assert saved == pytest.approx(true, rel=0.05), facts
