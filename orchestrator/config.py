@@ -293,9 +293,9 @@ class EnergyConfig:
     """Accounting of energy: who draws what, and what lower frequencies save."""
 
     enabled: bool = True
-    """Whether energy is accounted: meters and run times are read once a second. Without
-    meters (powercap, perf), energy is modelled from published figures of the
-    processor's class, and labelled so."""
+    """Whether energy is accounted: meters and run times are read at least every five
+    seconds. Without meters (powercap, perf), energy is modelled from published figures
+    of the processor's class, and labelled so."""
     price_per_kwh: float | None = None
     """Price of a kilowatt-hour, to show what is saved as money; unset: not shown."""
     currency: str = "EUR"

@@ -51,7 +51,7 @@ from orchestrator.performer.state_keeper import StateKeeper
 from orchestrator.power.held_settings import HeldSettings
 from orchestrator.power.obtained import ObtainedFrequencies
 from orchestrator.power.sysfs import CpuTree
-from orchestrator.power.topology import Topology, read_topology
+from orchestrator.power.topology import Topology, read_outline, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
 from orchestrator.reporting.event_log import EventLog
 from orchestrator.sampling.kinds import build_samplers
@@ -360,6 +360,7 @@ class Daemon:
         if self._tree_lock.is_held:
             self._take_over_tree()
         saved = self._state_keeper.load()
+        self._performer.note_outline(read_outline(self._tree))
         topology = read_topology(self._tree)
         self.react(events.TopologyRead(topology))
         numbers = [group.number for group in topology.groups]

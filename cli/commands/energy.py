@@ -12,10 +12,10 @@ from cli.framework.session import Answer, connect, show
 from cli.framework.settings import Output, OutputOption, settings_of
 from cli.framework.watch import WatchableCommand, WatchOption, show_query
 from cli.output.echo import echo, print_json
-from cli.output.quantities import format_watts
 from cli.output.tables.cells import find_step_name
 from cli.output.tables.energy import build_energy, explain_domain
 from orchestrator.control.client import ControlClient
+from orchestrator.values.quantities import format_watts
 
 app = new_app(doc="Energy: show what is drawn and saved, explain, calibrate.")
 

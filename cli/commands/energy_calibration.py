@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cli.output.quantities import format_share
 from orchestrator.energy.curves import choose_points
 from orchestrator.energy.profiles import IDLE_CORE_W
 from orchestrator.errors import VmpowerError
+from orchestrator.values.quantities import format_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 UPTIME = Path("/proc/uptime")
 MAX_BUSY = 0.03
 """Share of the CPUs' time that an idle host may be busy."""
-_SETTLE_S = 1.5
-"""For the daemon's next sample, and for frequencies to change."""
+_SETTLE_S = 0.5
+"""For frequencies to change."""
+_SAMPLE_TIMEOUT_S = 30.0
+"""The daemon samples each second while it is asked."""
+_POLL_S = 0.1
 _SPIN = """\
 import os, sys
 parent = int(sys.argv[1])
 os.sched_setaffinity(0, {int(sys.argv[2])})
+os.write(1, b".")
 while os.getppid() == parent:
     for _ in range(1_000_000):
         pass
@@ -54,6 +58,16 @@ class _Interval(NamedTuple):
     """Online cores by package."""
     busy: float
     """Share of the time that the CPUs were busy."""
+
+
+class _Count(NamedTuple):
+    """What the meter of a package had counted at the daemon's last sample."""
+
+    joules: float
+    seconds: float
+    """How long it took to draw them."""
+    cores: int
+    """Online cores."""
 
 
 def measure_static(client: ControlClient, seconds: float) -> list[StaticPower]:
@@ -158,46 +172,66 @@ def one_of_each_core(cpus: list[Cpu]) -> list[int]:
 @contextmanager
 def _busy(pcpus: Iterable[int]) -> Iterator[int]:
     """Keep CPUs busy, and return how many."""
-    spinners = [
-        subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _SPIN, str(os.getpid()), str(pcpu)]
-        )
-        for pcpu in pcpus
-    ]
+    spinners: list[subprocess.Popen[bytes]] = []
     try:
+        for pcpu in pcpus:
+            words = [sys.executable, "-I", "-S", "-c", _SPIN, str(os.getpid())]
+            spinner = subprocess.Popen([*words, str(pcpu)], stdout=subprocess.PIPE)
+            spinners.append(spinner)
+            # An interpreter that has not started yet would be measured as a busy CPU.
+            if spinner.stdout is None or not spinner.stdout.read(1):
+                raise CalibrationError(f"CPU {pcpu} cannot be kept busy")
         yield len(spinners)
     finally:
         for spinner in spinners:
             spinner.kill()
-            spinner.wait()
+            spinner.communicate()
 
 
 def _measure(client: ControlClient, seconds: float) -> _Interval:
+    """Measure from one sample of the daemon's to another."""
     time.sleep(_SETTLE_S)
-    before, began_s, idle_before_s = _counted(client), time.monotonic(), _idle_s()
+    before, began_s, idle_before_s = _sampled(client), time.monotonic(), _idle_s()
     time.sleep(seconds)
-    after, ended_s, idle_s = _counted(client), time.monotonic(), _idle_s()
-    passed_s = ended_s - began_s
+    after, ended_s, idle_s = _sampled(client), time.monotonic(), _idle_s()
     cpus = os.cpu_count() or 1
     return _Interval(
         watts={
-            number: (joules - before[number][0]) / passed_s
-            for number, (joules, _) in after.items()
-            if number in before
+            number: (count.joules - before[number].joules)
+            / (count.seconds - before[number].seconds)
+            for number, count in after.items()
+            if number in before and count.seconds > before[number].seconds
         },
-        cores={number: cores for number, (_, cores) in after.items()},
-        busy=max(0.0, 1 - (idle_s - idle_before_s) / passed_s / cpus),
+        cores={number: count.cores for number, count in after.items()},
+        busy=max(0.0, 1 - (idle_s - idle_before_s) / (ended_s - began_s) / cpus),
     )
 
 
-def _counted(client: ControlClient) -> dict[int, tuple[float, int]]:
-    """Return joules and cores by package."""
-    found = {}
-    for package in client.energy()["packages"]:
+def _sampled(client: ControlClient) -> dict[int, _Count]:
+    """Wait until the daemon has sampled the meters, and return what they counted."""
+    deadline_s = time.monotonic() + _SAMPLE_TIMEOUT_S
+    before = _counted(client)
+    while not (now := _counted(client)) or now == before:
+        if time.monotonic() > deadline_s:
+            raise CalibrationError("the daemon does not read the energy meters")
+        time.sleep(_POLL_S)
+    return now
+
+
+def _counted(client: ControlClient) -> dict[int, _Count]:
+    """Return what the packages have drawn; empty: there was no sample yet."""
+    document, found = client.energy(), {}
+    if not document["enabled"]:
+        raise CalibrationError(
+            "energy is not accounted", hint="set 'enabled = true' in [energy]"
+        )
+    for package in document["packages"]:
         joules = package["measured_joules_total"]
         if joules is not None:
-            found[package["package"]] = (joules, package["cores"])
-    if not found:
+            found[package["package"]] = _Count(
+                joules, package["measured_seconds_total"], package["cores"]
+            )
+    if document["packages"] and not found:
         raise CalibrationError(
             "no energy meter: nothing can be measured",
             hint="see 'vmpower energy show' for the source of its figures",

@@ -16,9 +16,9 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from cli.output.documents import Advice, AdviceList
-from cli.output.quantities import format_share
+from cli.output.report_documents import Advice, AdviceList
 from cli.report.figures import DAY_S, possible_error
+from orchestrator.values.quantities import format_share
 from orchestrator.values.units import kwh
 
 if TYPE_CHECKING:

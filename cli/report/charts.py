@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import tzinfo
 
-    from cli.output.documents import Report
+    from cli.output.report_documents import Report
     from orchestrator.control.documents import History, HistoryDomain, HistoryHost
 
 _MINUTE_S = 60

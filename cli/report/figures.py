@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cli.output.documents import (
+from cli.output.report_documents import (
     Report,
     ReportFrequency,
     ReportHold,

@@ -8,7 +8,6 @@ import io
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from cli.output.quantities import format_energy, format_share, format_worth
 from cli.output.tables.cells import (
     NONE,
     count,
@@ -18,12 +17,19 @@ from cli.output.tables.cells import (
     name,
 )
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from orchestrator.values.quantities import format_energy, format_share, format_worth
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from cli.output.documents import Advice, AdviceList, Report, ReportHost, ReportRow
+    from cli.output.report_documents import (
+        Advice,
+        AdviceList,
+        Report,
+        ReportHost,
+        ReportRow,
+    )
 
 _GRAMS_PER_KG = 1_000
 _LEAST_SHOWN_H = 0.05

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from cli.output.lines import rule, spread
-from cli.output.quantities import format_watts
 from cli.output.tables.cells import (
     format_duration,
     format_time,
@@ -25,6 +24,7 @@ from cli.top.notes import event_line, note_line
 from cli.top.pages import help_page, warnings_page
 from cli.top.snapshot import Snapshot, listed_domains, warnings
 from cli.top.view import Layout, Page, Sort, View
+from orchestrator.values.quantities import format_watts
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:

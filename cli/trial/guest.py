@@ -27,11 +27,12 @@ from orchestrator.errors import AnswerMissing, HostAbsent, PortAbsent, RequestRe
 from orchestrator.guest.auto import LoadFollower
 from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.port import Port
-from orchestrator.guest.stepping import POLLING, Thresholds
+from orchestrator.guest.stepping import POLLING, POLLING_INTERVAL_S, Thresholds
 
-_INTERVAL_S = 0.25
-_PERIOD_S = 20.0
-_LEAST_KHZ, _MOST_KHZ = 150_000, 1_250_000
+_PERIOD_S = 24.0
+_LEAST_KHZ, _MOST_KHZ = 150_000, 1_350_000
+_GOLDEN = 0.618034
+"""Multiples of it, modulo 1, are far from each other."""
 _UNKNOWN_KHZ = 3_000_000
 """The frequency of a vCPU as long as the host has not reported one."""
 
@@ -54,7 +55,7 @@ def needed_khz(at_s: float, phase: float) -> float:
     """
     angle = 2 * math.pi * (at_s / _PERIOD_S + phase)
     share = 0.5 - 0.5 * math.cos(angle) * math.cos(angle / 3)
-    return _LEAST_KHZ + share * (_MOST_KHZ - _LEAST_KHZ)
+    return _LEAST_KHZ + share**2 * (_MOST_KHZ - _LEAST_KHZ)
 
 
 class SimulatedVCpu:
@@ -75,7 +76,7 @@ class SimulatedVCpu:
             OSError: the socket cannot be created.
         """
         self._number = number
-        self._phase = zlib.crc32(path.name.encode()) / 2**32
+        self._phase = zlib.crc32(path.name.encode()) * _GOLDEN % 1.0
         self._thresholds = thresholds
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
@@ -150,7 +151,7 @@ def run(directory: Path, name: str, vcpus: int, kind: GuestKind) -> None:
         loads = [vcpu.work(now_s) for vcpu in simulated]
         ran_s = now_s - before_s
         times.add([ran_s * (1.0 if is_polling else load) for load in loads])
-        time.sleep(_INTERVAL_S)
+        time.sleep(POLLING_INTERVAL_S)
 
 
 if __name__ == "__main__":

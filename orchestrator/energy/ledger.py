@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from orchestrator.values.domain import DomainId
 
 RECENT_S = 10
-"""Power is the mean of so many of the last intervals, of a second each."""
+"""Power is the mean of the last intervals that are so long together."""
 SHOWN_S = 60
-"""Of so many intervals, each one is kept."""
+"""The intervals of the last minute are kept."""
+
+
+_JITTER_S = 0.5
+"""An interval is longer than a second by what its timer was late."""
 
 
 class Prices(NamedTuple):
@@ -81,7 +85,8 @@ class Ledger:
         self.host = Figures()
         """Sums of all domains that there have been."""
         self.duration_s = 0.0
-        self.holes_total = 0
+        self.holes_s = 0.0
+        """Seconds in which the meters could not be used."""
         self._intervals: deque[EnergyInterval] = deque(maxlen=SHOWN_S)
 
     def add(self, interval: EnergyInterval) -> None:
@@ -95,7 +100,7 @@ class Ledger:
         self.host_joules += host.host_joules
         self.dram_joules += host.dram_joules or 0.0
         self.psys_joules += host.psys_joules or 0.0
-        self.holes_total += bool(host.hole)
+        self.holes_s += interval.duration_s if host.hole else 0.0
         for uuid, part in interval.domains.items():
             self.domains.setdefault(uuid, Figures()).add(part)
             self.host.add(part)
@@ -107,9 +112,22 @@ class Ledger:
 
     def recent(self, seconds: int = RECENT_S) -> EnergyInterval | None:
         """Return the last intervals as one; None: there is none yet."""
-        latest = list(self._intervals)[-seconds:]
+        latest: deque[EnergyInterval] = deque()
+        for interval in reversed(self._intervals):
+            if latest and sum(it.duration_s for it in latest) > seconds - _JITTER_S:
+                break
+            latest.appendleft(interval)
         return combine(latest) if latest else None
 
     def intervals(self) -> tuple[EnergyInterval, ...]:
         """Return the latest intervals, oldest first."""
         return tuple(self._intervals)
+
+    def by_second(self) -> tuple[EnergyInterval, ...]:
+        """Return the latest interval of each second, oldest first."""
+        seconds = [
+            interval
+            for interval in self._intervals
+            for _ in range(max(1, round(interval.duration_s)))
+        ]
+        return tuple(seconds[-SHOWN_S:])

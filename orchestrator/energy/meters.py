@@ -127,6 +127,11 @@ class Meters:
             if zone.kind is ZoneKind.PACKAGE and zone.package is not None
         )
 
+    @property
+    def most_s(self) -> float:
+        """The longest time between two readings for which there is no hole."""
+        return min(map(_most_s, self._zones.values()), default=0.0)
+
     def advance(self, reading: MeterReading) -> MeterInterval | None:
         """Compare a reading with the last one; None: there was none."""
         last, self._last = self._last, reading
@@ -208,10 +213,13 @@ class Meters:
 
 def _find_gap(zone: Zone, duration_s: float) -> str:
     """Return a hole if the counter may have wrapped more than once."""
-    most_w = zone.most_w or _limit_w(zone)
-    if duration_s * most_w <= zone.range_joules / 2:
+    if duration_s <= _most_s(zone):
         return ""
     return f"was not read for {duration_s:.0f} s, in which it may have wrapped"
+
+
+def _most_s(zone: Zone) -> float:
+    return zone.range_joules / 2 / (zone.most_w or _limit_w(zone))
 
 
 def _limit_w(zone: Zone) -> float:

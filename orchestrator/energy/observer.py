@@ -9,7 +9,7 @@ until a group gets more again. It limits what is compared, too: a step that the 
 would not have reached saves nothing. For other clock groups the measured frequency
 counts, and what they save is not vmpower's.
 
-A grant that changed within the interval counts for half of it.
+For how long each step was granted is known exactly; see `grants`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.energy.attribution import Observation
+from orchestrator.energy.grants import find_fastest, follow
 from orchestrator.energy.residency import (
     Activity,
     ClockShare,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from orchestrator.energy.attribution import Package
+    from orchestrator.energy.grants import GroupSample, Timeline
     from orchestrator.energy.meters import MeterInterval
     from orchestrator.values.domain import DomainId
 
@@ -42,6 +44,8 @@ _REACHED = 0.97
 measures over some milliseconds."""
 _NO_CEILING = MAX_KHZ
 NS_PER_S = 1_000_000_000
+_MOST_LATE_NS = 2 * NS_PER_S
+"""CPUs without clock ticks (nohz_full) are counted once a second."""
 
 
 class VCpuPlan(NamedTuple):
@@ -88,15 +92,6 @@ class ThreadTimes:
     """Emulator and I/O threads, and all others."""
 
 
-class GroupSample(NamedTuple):
-    """A clock group's frequency at a time."""
-
-    khz: int | None
-    """Its grant; None: it is not taken."""
-    measured_khz: int | None
-    """The latest that the kernel reported; None: unknown."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """All counters of a host at a time."""
@@ -105,6 +100,8 @@ class Sample:
     """Monotonic."""
     wall_s: float
     """Seconds since the epoch, UTC."""
+    grants_ns: int
+    """When (monotonic) the grants were read."""
     groups: Mapping[int, GroupSample]
     times: Mapping[DomainId, ThreadTimes]
     votes_khz: Mapping[tuple[DomainId, int], int] = field(default_factory=dict)
@@ -122,6 +119,8 @@ class Observer:
     def __init__(self, plan: HostPlan) -> None:
         self._last: Sample | None = None
         self._ceilings: dict[int, int] = {}
+        self._late_ns: dict[tuple[DomainId, int], int] = {}
+        """Run times that were counted in an interval that was too short for them."""
         self.busy_groups: frozenset[int] = frozenset()
         """Clock groups with a vCPU that polled in the last interval."""
         self.replan(plan)
@@ -129,6 +128,9 @@ class Observer:
     def replan(self, plan: HostPlan) -> None:
         """Note that domains or CPUs have changed."""
         self.plan = plan
+        self._late_ns = {
+            key: ns for key, ns in self._late_ns.items() if key[0] in plan.domains
+        }
         self._package_of = {
             group: number
             for number, package in plan.packages.items()
@@ -187,6 +189,21 @@ class Observer:
             return _NO_CEILING
         return self._ceilings.get(self._package_of.get(group, -1), _NO_CEILING)
 
+    def find_run(
+        self, uuid: DomainId, vcpu: int, ran_ns: int, duration_s: float
+    ) -> float:
+        """Return for how many seconds a vCPU ran; what is counted late comes later.
+
+        The kernel counts the time of a running thread at its clock ticks, so that of a
+        vCPU that runs all the time it may count less in one interval, and more than
+        the interval has in the next one.
+        """
+        late_ns = self._late_ns.get((uuid, vcpu), 0) + max(0, ran_ns)
+        run_s = min(late_ns / NS_PER_S, duration_s)
+        late_ns -= round(run_s * NS_PER_S)
+        self._late_ns[uuid, vcpu] = min(late_ns, _MOST_LATE_NS)
+        return run_s
+
     def users_of(self, group: int) -> list[tuple[DomainId, int, VCpuPlan]]:
         """Return the vCPUs that are pinned into a clock group."""
         return self._users.get(group, [])
@@ -201,6 +218,7 @@ class _Interval:
         self._old, self._new = old, new
         self._duration_s = new.at_s - old.at_s
         self._means: dict[tuple[int, ...], int] = {}
+        self._timelines: dict[tuple[int, ...], Timeline] = {}
         self._is_exact = True
         self.polled: set[int] = set()
 
@@ -238,9 +256,11 @@ class _Interval:
                 self._is_exact &= old is new
                 continue
             for vcpu, place in domain.vcpus.items():
-                ran_ns = new.vcpus.get(vcpu, 0) - old.vcpus.get(vcpu, 0)
-                if ran_ns > 0 and vcpu in old.vcpus:
-                    run_s = min(ran_ns / NS_PER_S, self._duration_s)
+                if vcpu not in old.vcpus:
+                    continue
+                ran_ns = new.vcpus.get(vcpu, 0) - old.vcpus[vcpu]
+                run_s = self._observer.find_run(uuid, vcpu, ran_ns, self._duration_s)
+                if run_s > 0:
                     activity = classify(run_s, self._duration_s)
                     if activity is Activity.POLL and place.group is not None:
                         self.polled.add(place.group)
@@ -272,13 +292,27 @@ class _Interval:
             khz = self._mean_khz(place.clock_groups)
             return (ClockShare(1.0, khz, khz, khz),)
         group = place.group
-        before = _fastest(self._old, place.clock_groups)
-        after = _fastest(self._new, place.clock_groups)
+        timeline = self._follow(place.clock_groups)
         sample = self._new.groups.get(group)
         is_ours = is_enforced and sample is not None and sample.khz is not None
         asked = 0 if is_ours else self._votes_in(group)
         ceiling = self._observer.ceiling_of(group)
-        return _clock(before, after, place.highest_khz, asked, ceiling, is_ours=is_ours)
+        return _clock(timeline, place.highest_khz, asked, ceiling, is_ours=is_ours)
+
+    def _follow(self, groups: tuple[int, ...]) -> Timeline:
+        """Return the frequencies of a core that clock groups decide together."""
+        found = self._timelines.get(groups)
+        if found is None:
+            old, new = self._old, self._new
+            known = [
+                (old.groups.get(it, new.groups[it]), new.groups[it])
+                for it in groups
+                if it in new.groups
+            ]
+            found = self._timelines[groups] = find_fastest(
+                [follow(*pair, old.grants_ns, new.grants_ns) for pair in known]
+            )
+        return found
 
     def _votes_in(self, group: int) -> int:
         """Return the grant of a clock group if all votes counted; 0: unknown."""
@@ -296,37 +330,27 @@ class _Interval:
         found = self._means.get(groups)
         if found is None:
             samples = self._new.groups
-            known = [_khz_of(samples[it]) for it in groups or samples if it in samples]
+            known = [samples[it].known_khz for it in groups or samples if it in samples]
             found = self._means[groups] = sum(known) // max(1, len(known))
         return found
 
 
-def _khz_of(sample: GroupSample) -> int:
-    return sample.khz or sample.measured_khz or 0
-
-
 @functools.lru_cache(maxsize=4_096)
 def _clock(
-    before: int, after: int, highest: int, asked: int, ceiling: int, *, is_ours: bool
+    timeline: Timeline, highest: int, asked: int, ceiling: int, *, is_ours: bool
 ) -> tuple[ClockShare, ...]:
     """Return the shares of an interval, of frequencies in kHz."""
-    reached = dict.fromkeys((min(before, ceiling), min(after, ceiling)))
+    reached: dict[int, float] = {}
+    for share, khz in timeline:
+        khz_reached = min(khz, ceiling)
+        reached[khz_reached] = reached.get(khz_reached, 0.0) + share
     highest, asked = min(highest, ceiling), min(asked, ceiling)
-    each = 1 / len(reached)
     return tuple(
-        ClockShare(each, khz, khz, max(khz, highest))
+        ClockShare(share, khz, khz, max(khz, highest))
         if is_ours
-        else ClockShare(each, khz, asked or khz, khz)
-        for khz in reached
+        else ClockShare(share, khz, asked or khz, khz)
+        for khz, share in reached.items()
     )
-
-
-def _fastest(sample: Sample, groups: tuple[int, ...]) -> int:
-    if len(groups) == 1:
-        found = sample.groups.get(groups[0])
-        return 0 if found is None else _khz_of(found)
-    known = (sample.groups.get(group) for group in groups)
-    return max((_khz_of(it) for it in known if it is not None), default=0)
 
 
 def _share_cores(

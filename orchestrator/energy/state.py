@@ -26,8 +26,9 @@ class PackageState:
     observations: int
     ceiling_khz: int | None
     """What the hardware reaches at present; None: all steps."""
-    measured_joules: float | None
-    """Since the start, holes left out; None: it has no meter."""
+    measured: tuple[float, float] | None
+    """Joules since the start, and the seconds in which they were drawn, holes left out;
+    None: it has no meter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

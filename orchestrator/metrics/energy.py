@@ -100,7 +100,7 @@ def _read_host(ledger: Ledger, lately: HostEnergy) -> list[Samples]:
         single(families.HOST_SAVED_JOULES, ledger.host.most_saved_joules),
         single(families.HOST_POSSIBLE_JOULES, ledger.host.most_possible_joules),
         single(families.HOST_SAVED_ERROR, ledger.host.saved_error_joules),
-        single(families.METER_HOLES, ledger.holes_total),
+        single(families.METER_HOLES, round(ledger.holes_s)),
         single(families.ENERGY_MODELLED, lately.is_modelled),
     ]
 

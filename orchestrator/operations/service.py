@@ -130,6 +130,7 @@ class Operations:
         return await self._scraper.scrape(accept)
 
     def _status_builder(self) -> StatusBuilder:
+        self._energy.note_reader()
         return StatusBuilder(
             self._inventory,
             self._monitor.snapshot(),
@@ -268,6 +269,7 @@ class Operations:
 
     async def energy(self) -> models.Energy:
         """Return the accounting of energy."""
+        self._energy.note_reader()
         running = {
             uuid: record.spec.name
             for uuid, record in self._inventory.domains.items()

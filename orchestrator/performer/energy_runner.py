@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples energy meters and run times once a second, and keeps what follows.
+"""Samples energy meters and run times, and keeps what follows.
 
 Theory of operation: the loop collects what it knows (grants, votes, what runs where),
 and a thread reads counters of the host, which may block, and computes. So nothing waits
 for a meter, and a sample that takes longer than a second is followed by a later one.
 Plans are made when domains have changed, and every half minute because limits may have.
+
+A sample is taken each second while frequencies change, requests are only observed, or a
+client reads the figures; else every five seconds: for how long each step was granted is
+known exactly, so that nothing is gained. A change is noticed in the next second.
 
 Synchronization: the asyncio thread only, except for `_work`, which runs in the thread.
 """
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +26,7 @@ from orchestrator.controller import energy as energy_plans
 from orchestrator.energy.ledger import Ledger, Prices
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler
+from orchestrator.performer.grant_reader import GrantReader, Grants
 from orchestrator.sampling.qemu_times import PROC
 
 if TYPE_CHECKING:
@@ -29,23 +35,22 @@ if TYPE_CHECKING:
 
     from orchestrator.controller.inventory import Inventory
     from orchestrator.energy.attribution import Calibration
+    from orchestrator.energy.observer import HostPlan
     from orchestrator.energy.residency import EnergyInterval
     from orchestrator.energy.state import EnergyState
-    from orchestrator.monitor.client.views import Grant
-    from orchestrator.performer.energy_sampler import EnergyResult
+    from orchestrator.performer.energy_sampler import EnergyResult, GroupGrant
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.values.domain import DomainId
 
-_REPLAN_EVERY = 30
-"""Samples."""
+_REPLAN_AFTER = 30
+_STEADY = 5
+"""Intervals from one sample to the next while nothing changes."""
+_READ_LATELY = 15
+"""Intervals during which a client may read again."""
 
 
-class GrantTable(Protocol):
+class GrantTable(Grants, Protocol):
     """What the accounting needs of the monitor."""
-
-    def grant_of(self, group: int) -> Grant:
-        """Return what was last set for a group."""
-        ...
 
     def observed_votes(self) -> Mapping[tuple[DomainId, int], int]:
         """Return what guests would vote for that are only observed."""
@@ -56,7 +61,7 @@ class EnergyRunner:
     """Accounts the host's energy while the configuration has it enabled."""
 
     interval_s = 1.0
-    """From one sample to the next."""
+    """From one sample to the next while something changes."""
 
     def __init__(
         self,
@@ -89,11 +94,18 @@ class EnergyRunner:
         self._loop = asyncio.get_running_loop()
         self._pool: CallPool | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._samples = 0
+        self._planned = self._sampled = _REPLAN_AFTER
+        """How many intervals ago."""
+        self._read = _READ_LATELY
+        """How many intervals ago a client read."""
         self._is_sampling = False
         """Whether the thread is busy with a sample, or has not begun."""
         self._running: Mapping[DomainId, object] = {}
+        self._last: EnergyJob | None = None
+        self._most_s = 0.0
+        """From one sample to the next: meters wrap."""
         self._problem = ""
+        self._grants = GrantReader(monitor)
         self._sampler = EnergySampler(tree, find_qemu, proc=proc)
 
     @property
@@ -115,7 +127,8 @@ class EnergyRunner:
     def update(self) -> None:
         """Start or stop, as configured."""
         if self.is_enabled and self._timer is None:
-            self._samples = 0
+            self._planned = _REPLAN_AFTER
+            self._last = None
             self._pool = self._pool or CallPool("energy", size=1)
             file = self._inventory.config.energy.calibration_file
             self._pool.submit("energy", "load", partial(self._sampler.load, file))
@@ -145,43 +158,65 @@ class EnergyRunner:
         if self._pool is not None:
             self._pool.submit("energy", "load", partial(self._sampler.load, file))
 
+    def note_reader(self) -> None:
+        """Note that a client reads the figures: it may soon read again."""
+        self._read = 0
+
     def _tick(self) -> None:
         self._timer = self._loop.call_later(self.interval_s, self._tick)
-        if self._pool is not None and not self._is_sampling:
-            self._is_sampling = True
-            job = self._collect()
-            self._pool.submit("energy", "sample", partial(self._work, job))
+        self._planned += 1
+        self._sampled += 1
+        self._read += 1
+        if self._pool is None or self._is_sampling:
+            return
+        grants = self._grants.read(energy_plans.list_taken(self._inventory))
+        if not self._is_due(grants):
+            return
+        self._is_sampling = True
+        self._sampled = 0
+        self._last = job = self._make_job(self._find_change(), grants)
+        self._pool.submit("energy", "sample", partial(self._work, job))
 
-    def _collect(self) -> EnergyJob:
+    def _is_due(self, grants: Mapping[int, GroupGrant]) -> bool:
+        last = self._last
+        if last is None or last.grants != grants or last.votes_khz:
+            return True
+        most = min(_STEADY, int(self._most_s / self.interval_s))
+        return self._read < _READ_LATELY or self._sampled >= most
+
+    def _find_change(self) -> HostPlan | None:
+        """Return what runs where if that has changed, or may have."""
         running = energy_plans.running(self._inventory)
         is_changed = running.keys() != self._running.keys() or any(
             placements is not self._running[uuid]
             for uuid, placements in running.items()
         )
-        is_due = self._samples % _REPLAN_EVERY == 0
-        self._samples += 1
-        inventory, plan = self._inventory, None
+        if not is_changed and self._planned < _REPLAN_AFTER:
+            return None
+        self._planned = 0
+        self._running = running
+        self.ledger.keep(self._inventory.domains)
+        return energy_plans.build_plan(self._inventory)
+
+    def _make_job(
+        self, plan: HostPlan | None, grants: Mapping[int, GroupGrant]
+    ) -> EnergyJob:
+        inventory = self._inventory
         names: dict[DomainId, str] = {}
         packages: dict[int, int] = {}
-        if is_changed or is_due:
-            self._running = running
-            plan = energy_plans.build_plan(inventory)
-            names = {uuid: inventory.domains[uuid].spec.name for uuid in running}
+        if plan is not None:
+            names = {it: inventory.domains[it].spec.name for it in self._running}
             packages = {
                 int(pcpu): energy_plans.package_of(inventory, pcpu)
                 for pcpu in inventory.topology.online
             }
-            self.ledger.keep(inventory.domains)
-        taken = energy_plans.list_taken(inventory)
-        grant_of = self._monitor.grant_of
         return EnergyJob(
             plan=plan,
             names=names,
             pcpu_packages=packages,
-            grants={
-                number: grant_of(number).khz if number in taken else None
-                for number in inventory.groups
-            },
+            groups=tuple(inventory.groups),
+            grants=grants,
+            grants_ns=time.monotonic_ns(),
             votes_khz=self._monitor.observed_votes(),
         )
 
@@ -199,6 +234,7 @@ class EnergyRunner:
         if found is None or self._timer is None:
             return
         self.state = found.state
+        self._most_s = found.most_s
         self.ledger.add(found.interval)
         if found.problem != self._problem:
             self._problem = found.problem

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.energy.attribution import Attribution, Calibration
 from orchestrator.energy.calibration import read_calibration, write_calibration
+from orchestrator.energy.grants import GroupSample
 from orchestrator.energy.meters import Meters
-from orchestrator.energy.observer import GroupSample, Observer, Sample
+from orchestrator.energy.observer import Observer, Sample
 from orchestrator.energy.profiles import GENERIC, find_model_name, find_profile
 from orchestrator.energy.residency import MeterSource
 from orchestrator.energy.state import EnergyState, PackageState
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from orchestrator.energy.grants import GrantTimes
+    from orchestrator.energy.meters import MeterInterval
     from orchestrator.energy.observer import HostPlan
     from orchestrator.energy.profiles import Profile
     from orchestrator.energy.residency import EnergyInterval
@@ -40,7 +43,17 @@ logger = logging.getLogger(__name__)
 
 _PART = 8
 """The measured frequency of each clock group is read in one of so many samples."""
+_NO_WRAP_S = 3_600.0
 _MAX_CALIBRATION_BYTES = 65_536
+
+
+class GroupGrant(NamedTuple):
+    """The grant of a clock group that is taken."""
+
+    khz: int | None
+    """None: the kernel refused it."""
+    times: GrantTimes | None
+    """For how long each step was granted; None: unknown."""
 
 
 class EnergyJob(NamedTuple):
@@ -51,9 +64,16 @@ class EnergyJob(NamedTuple):
     names: Mapping[DomainId, str]
     """Of running domains; empty with `plan` None."""
     pcpu_packages: Mapping[int, int]
-    grants: Mapping[int, int | None]
-    """By clock group; None: not taken."""
+    groups: tuple[int, ...]
+    """The clock groups."""
+    grants: Mapping[int, GroupGrant]
+    """Of those that are taken."""
+    grants_ns: int
+    """When (monotonic) they were read."""
     votes_khz: Mapping[tuple[DomainId, int], int]
+
+
+NOT_TAKEN = GroupGrant(None, None)
 
 
 class EnergyResult(NamedTuple):
@@ -63,6 +83,8 @@ class EnergyResult(NamedTuple):
     state: EnergyState
     problem: str
     """Of the meters; empty: none."""
+    most_s: float
+    """After which the next sample would be a hole: a meter may have wrapped."""
 
 
 class EnergySampler:
@@ -103,9 +125,10 @@ class EnergySampler:
         """Of the processors; empty: unknown."""
         self._processes: dict[DomainId, tuple[int, int]] = {}
         self._measured_khz: dict[int, int] = {}
-        self._drawn: dict[int, float] = {}
+        self._drawn: dict[int, tuple[float, float]] = {}
+        """Joules and seconds by package."""
         self._turn = 0
-        self._last_grants: Mapping[int, int | None] = {}
+        self._last_grants: Mapping[int, GroupGrant] = {}
 
     def load(self, file: Path) -> None:
         """Read the calibration; without one, the class of the processors counts."""
@@ -145,19 +168,21 @@ class EnergySampler:
         observer = self._observer
         if observer is None:
             return None
-        self._measure(observer, job.grants)
+        self._measure(observer, job)
         at_s = self._clock()
         meters = None
         if self._meters is not None and self._readings is not None:
             meters = self._readings.advance(self._meters.read(at_s))
-            for number, joules in meters.packages.items() if meters else ():
-                self._drawn[number] = self._drawn.get(number, 0.0) + joules
+            self._count(meters)
         sample = Sample(
             at_s=at_s,
             wall_s=datetime.now(UTC).timestamp(),
+            grants_ns=job.grants_ns,
             groups={
-                number: GroupSample(khz, self._measured_khz.get(number))
-                for number, khz in job.grants.items()
+                number: GroupSample(
+                    *job.grants.get(number, NOT_TAKEN), self._measured_khz.get(number)
+                )
+                for number in job.groups
             },
             times=self._times.read(self._processes),
             votes_khz=job.votes_khz,
@@ -171,7 +196,17 @@ class EnergySampler:
         problems = filter(None, (meters.hole, *meters.doubts)) if meters else ()
         interval = attribution.attribute(seen)
         state = self._state(attribution, observer, source)
-        return EnergyResult(interval, state, "; ".join(problems))
+        most_s = self._readings.most_s if self._readings else _NO_WRAP_S
+        return EnergyResult(interval, state, "; ".join(problems), most_s)
+
+    def _count(self, meters: MeterInterval | None) -> None:
+        """Add up what each package has drawn."""
+        if meters is None:
+            return
+        for number, joules in meters.packages.items():
+            counted_j, counted_s = self._drawn.get(number, (0.0, 0.0))
+            counted = counted_j + joules, counted_s + meters.duration_s
+            self._drawn[number] = counted
 
     def _replan(self, plan: HostPlan, job: EnergyJob) -> None:
         if self._observer is None:
@@ -196,10 +231,10 @@ class EnergySampler:
             )
         return self._attribution
 
-    def _measure(self, observer: Observer, grants: Mapping[int, int | None]) -> None:
+    def _measure(self, observer: Observer, job: EnergyJob) -> None:
         """Read the measured frequency of some clock groups."""
         every = _PART if self._measured_khz else 1
-        numbers = sorted(grants)[self._turn % every :: every]
+        numbers = sorted(job.groups)[self._turn % every :: every]
         self._turn = (self._turn + 1) % _PART
         for number in numbers:
             khz = self._tree.read_khz(policy_path(number, "scaling_cur_freq"))
@@ -207,11 +242,11 @@ class EnergySampler:
                 self._measured_khz.pop(number, None)
                 continue
             self._measured_khz[number] = khz
-            grant = grants[number]
-            is_steady = grant is not None and self._last_grants.get(number) == grant
-            if grant is not None and is_steady and number in observer.busy_groups:
-                observer.check_ceiling(number, grant, khz)
-        self._last_grants = grants
+            grant = job.grants.get(number, NOT_TAKEN)
+            is_steady = self._last_grants.get(number) == grant
+            if grant.khz is not None and is_steady and number in observer.busy_groups:
+                observer.check_ceiling(number, grant.khz, khz)
+        self._last_grants = job.grants
 
     def _state(
         self, attribution: Attribution, observer: Observer, source: MeterSource
@@ -229,7 +264,7 @@ class EnergySampler:
                     residual_w=model.residual_w,
                     observations=model.fit.observations,
                     ceiling_khz=observer.ceilings.get(number),
-                    measured_joules=self._drawn.get(number),
+                    measured=self._drawn.get(number),
                 )
                 for number, model in attribution.models.items()
             },

@@ -33,14 +33,18 @@ if TYPE_CHECKING:
     from orchestrator.energy.residency import EnergyInterval
     from orchestrator.history.minute import Minute
     from orchestrator.history.store import Found, HistoryStore, Range
+    from orchestrator.limits import Limits, Window
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.monitor.client.views import MonitorSnapshot
+    from orchestrator.rights import Rights
     from orchestrator.values.domain import DomainId
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_S = 10.0
 SAMPLES_PER_MINUTE = 6
+_PIECE = 32
+"""vCPUs, of some microseconds each, after which the loop runs other work."""
 MAX_WAITING = 10
 """Minutes that wait for a disk that hangs."""
 MAX_WRITE_S = 1.0
@@ -49,6 +53,22 @@ MAX_WRITE_S = 1.0
 
 def _wall_s() -> float:
     return datetime.now(UTC).timestamp()
+
+
+class _Windows:
+    """The steps that vCPUs may have, for one sample: most domains have the same."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._known: dict[tuple[int, Limits, bool], Window] = {}
+
+    def find(self, rights: Rights, group: int) -> Window:
+        """Return those of a domain with some rights, in a clock group."""
+        key = group, rights.limits, bool(rights.turbo.value)
+        window = self._known.get(key)
+        if window is None:
+            window = self._known[key] = self._inventory.vcpu_window(rights, group)
+        return window
 
 
 class HistoryKeeper:
@@ -140,17 +160,24 @@ class HistoryKeeper:
 
     async def _sample(self) -> None:
         snapshot = self._monitor.snapshot()
+        windows = _Windows(self._inventory)
         holds: dict[DomainId, list[Hold]] = {}
+        waited = 0
         for uuid, record in list(self._inventory.domains.items()):
             if (
                 self._inventory.domains.get(uuid) is record
                 and record.spec.state.is_executing
             ):
-                holds[uuid] = self._holds_of(record, snapshot)
-                await asyncio.sleep(0)  # a vCPU takes some microseconds
+                holds[uuid] = self._holds_of(record, snapshot, windows)
+                waited += len(record.placements)
+            if waited >= _PIECE:
+                waited = 0
+                await asyncio.sleep(0)
         self._collector.add_holds(holds, time.monotonic())
 
-    def _holds_of(self, record: DomainRecord, snapshot: MonitorSnapshot) -> list[Hold]:
+    def _holds_of(
+        self, record: DomainRecord, snapshot: MonitorSnapshot, windows: _Windows
+    ) -> list[Hold]:
         inventory, found = self._inventory, list[Hold]()
         rights = record.rights(inventory.config)
         for vcpu, placement in record.placements.items():
@@ -160,7 +187,7 @@ class HistoryKeeper:
                 continue
             state = VCpuState(
                 vote_khz=snapshot.votes_khz.get((record.spec.uuid, int(vcpu))),
-                window=inventory.vcpu_window(rights, placement.group),
+                window=windows.find(rights, placement.group),
                 grant_khz=snapshot.grants.get(placement.group),
                 is_enforced=record.is_enforced(),
                 is_overridden=group.override_khz is not None,

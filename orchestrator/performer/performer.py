@@ -282,6 +282,10 @@ class Performer:
 
     # clock groups
 
+    def note_outline(self, outline: object) -> None:
+        """Note the outline of a topology that the controller has received."""
+        self._outline = outline
+
     def _read_topology(self, action: actions.ReadTopology) -> None:
         kind = "read all" if action.is_thorough else "read"
         work = partial(self._work_topology, is_thorough=action.is_thorough)

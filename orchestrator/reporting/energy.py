@@ -73,12 +73,12 @@ class EnergyReport:
             return None
         host, seconds = recent.host, recent.duration_s
         domains = sum(it.joules for it in recent.domains.values())
-        intervals = ledger.intervals()
+        shown = ledger.by_second()
         return models.HostEnergy(
             source=host.source,
             modelled=host.is_modelled,
             hole=host.hole or None,
-            holes_total=ledger.holes_total,
+            holes_total=round(ledger.holes_s),
             measured_watts=_round(host.measured_joules / seconds),
             static_watts=_round(host.static_joules / seconds),
             static_calibrated=host.is_static_calibrated,
@@ -101,10 +101,10 @@ class EnergyReport:
             possible_joules_total=_round(ledger.host.possible_joules),
             saved=self._value(ledger.host.saved_joules),
             measured_history_watts=tuple(
-                round(it.host.measured_joules / it.duration_s, 1) for it in intervals
+                round(it.host.measured_joules / it.duration_s, 1) for it in shown
             ),
             saved_history_watts=tuple(
-                round(it.host.saved_joules / it.duration_s, 1) for it in intervals
+                round(it.host.saved_joules / it.duration_s, 1) for it in shown
             ),
         )
 
@@ -144,9 +144,11 @@ class EnergyReport:
 
 def _packages(state: EnergyState) -> Iterable[models.EnergyPackage]:
     for number, package in state.packages.items():
+        joules, seconds = package.measured or (None, 0.0)
         yield models.EnergyPackage(
             package=number,
-            measured_joules_total=_round_known(package.measured_joules),
+            measured_joules_total=_round_known(joules),
+            measured_seconds_total=_round(seconds),
             cores=package.cores,
             static_watts=_round(package.static_w),
             static_calibrated=package.is_calibrated,

@@ -19,7 +19,9 @@ from cli.output.tables.energy import build_energy, explain_domain
 from cli.output.tables.plain import render_plain
 from orchestrator.control import CONTROL_SOCKET
 from orchestrator.control.client import ControlClient
+from orchestrator.energy.profiles import IDLE_CORE_W
 from tests.cli.golden_files import check
+from tests.control.fake_host import METER_W
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,25 +94,30 @@ def test_the_static_power_is_what_was_counted_without_idle_cores(
     client: ControlClient, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(energy_calibration, "MAX_BUSY", 2.0)
-    monkeypatch.setattr(energy_calibration, "_counted", counts(10.0, cores=4))
 
-    (found,) = measure_static(client, 0.2)
+    (found,) = measure_static(client, 0.0)
 
     assert daemon.package.static_watts == 41.0  # only the command calibrates
-    assert found["package"] == 0
-    assert found["watts"] > 0
+    assert found == {"package": 0, "watts": METER_W - 4 * IDLE_CORE_W}
 
 
-def counts(joules: float, cores: int) -> object:
-    """Return a meter that counts so much from one reading to the next."""
-    total = 0.0
+def test_a_daemon_that_accounts_no_energy_cannot_calibrate(
+    client: ControlClient, daemon: FakeDaemon
+) -> None:
+    daemon.is_energy_enabled = False
 
-    def count(_client: ControlClient) -> dict[int, tuple[float, int]]:
-        nonlocal total
-        total += joules
-        return {0: (total, cores)}
+    with pytest.raises(CalibrationError, match="energy is not accounted"):
+        measure_static(client, 0.0)
 
-    return count
+
+def test_a_daemon_that_samples_no_meters_is_not_waited_for_for_ever(
+    client: ControlClient, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy_calibration, "_SAMPLE_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(daemon, "_sample", lambda: daemon.package)
+
+    with pytest.raises(CalibrationError, match="does not read the energy meters"):
+        measure_static(client, 0.0)
 
 
 def test_a_busy_host_is_not_calibrated(
@@ -134,15 +141,23 @@ def test_a_host_without_meters_is_not_calibrated(
 
 
 def test_steps_are_measured_on_free_cpus_which_are_released(
-    client: ControlClient, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+    client: ControlClient, daemon: FakeDaemon
 ) -> None:
-    monkeypatch.setattr(energy_calibration, "_counted", counts(1.0, cores=4))
-
     curve = measure_steps(client, 0.05)
 
     assert [it["khz"] for it in curve] == sorted(client.cpu(0)["steps_khz"])
     watts = [it["watts"] for it in curve]
     assert watts == sorted(watts)
+    assert all(cpu.override_khz is None for cpu in daemon.cpus.values())
+
+
+def test_a_cpu_that_cannot_be_kept_busy_is_not_measured(
+    client: ControlClient, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy_calibration, "_SPIN", "raise SystemExit")
+
+    with pytest.raises(CalibrationError, match="CPU 0 cannot be kept busy"):
+        measure_steps(client, 0.0)
     assert all(cpu.override_khz is None for cpu in daemon.cpus.values())
 
 

@@ -60,6 +60,7 @@ from tests.control.fake_host import (
     CPUS,
     DOMAINS,
     HOST_ENERGY,
+    METER_W,
     PACKAGE_ENERGY,
     START,
     STEPS,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.control.deadlines import Deadlines
+    from orchestrator.control.models import EnergyPackage
     from orchestrator.control.service import Exposition, HistorySelection, Peer
     from orchestrator.history.store import HistoryStore
     from orchestrator.limits import Limits
@@ -100,6 +102,7 @@ class FakeDaemon:
         self.store: HistoryStore | None = None
         """The history that it serves; None: an empty one."""
         self.package = PACKAGE_ENERGY
+        self.is_energy_enabled = True
         self.domains = {domain.uuid: domain for domain in DOMAINS}
         bounds = {"min_khz": self.window.low_khz, "max_khz": self.window.high_khz}
         self.cpus = {one.pcpu: one.model_copy(update=bounds) for one in CPUS}
@@ -155,16 +158,27 @@ class FakeDaemon:
         one = Samples(families.ENFORCING, [((), self.mode is Mode.ENFORCE)])
         return expose([one], accept)
 
+    def _sample(self) -> EnergyPackage:
+        """Let a second pass for the meter, if there is one."""
+        before = self.package
+        if before.measured_joules_total is not None:
+            counted = {
+                "measured_joules_total": before.measured_joules_total + METER_W,
+                "measured_seconds_total": before.measured_seconds_total + 1.0,
+            }
+            self.package = before.model_copy(update=counted)
+        return self.package
+
     async def energy(self) -> Energy:
         return Energy(
-            enabled=True,
+            enabled=self.is_energy_enabled,
             host=HOST_ENERGY,
             domains=tuple(
                 EnergyOfDomain(domain=it.name, uuid=it.uuid, **dict(it.energy))
                 for it in self.domains.values()
                 if it.energy
             ),
-            packages=(self.package,),
+            packages=(self._sample(),),
             model="Imitated Xeon",
             profile="Xeon Scalable, third generation",
         )

@@ -187,9 +187,11 @@ HOST_ENERGY = HostEnergy(
     measured_history_watts=(70.1, 69.0, 68.4),
     saved_history_watts=(5.1, 6.0, 6.3),
 )
+METER_W = 61.5
 PACKAGE_ENERGY = EnergyPackage(
     package=0,
     measured_joules_total=68_400.0,
+    measured_seconds_total=1_000.0,
     cores=4,
     static_watts=41.0,
     static_calibrated=True,

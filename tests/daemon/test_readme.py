@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.tmux import TmuxTerminal
+from tests.cli.tmux import PROMPT, TmuxTerminal
 from tests.daemon.daemon_process import CHECKOUT
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 README = CHECKOUT / "README.md"
 SECTION = "## Try it by hand"
+_NUMBERS = itertools.count()
 
 pytestmark = pytest.mark.skipif(
     shutil.which("tmux") is None, reason="tmux is not installed"
@@ -38,10 +40,12 @@ def open_terminal(directory: Path) -> TmuxTerminal:
 
 def type_and_wait(terminal: TmuxTerminal, command: str) -> str:
     """Type a command that ends; return what it shows."""
+    # A number for each: the end of the command before is still on the screen.
+    end = f"-end{next(_NUMBERS)}."
     terminal.type(f"clear; {command}\n")
-    terminal.type("echo status=$?-end\n")
-    seen = terminal.wait_for(lambda s: bool(re.search(r"status=\d+-end", s)))
-    assert "status=0-end" in seen, seen
+    terminal.type(f"echo status=$?{end}\n")
+    seen = terminal.wait_for(lambda s: bool(re.search(rf"status=\d+{end}", s)))
+    assert f"status=0{end}" in seen, seen
     return seen
 
 
@@ -62,6 +66,7 @@ def test_what_the_readme_shows_can_be_typed(directory: Path) -> None:
         second.type("clear; vmpower top\n")
         second.wait_for(lambda s: "q quit" in s and "fw" in s)
         second.press("q")
+        second.wait_for(lambda s: s.rstrip().endswith(PROMPT) and "q quit" not in s)
         type_and_wait(second, "true")
         first.press("C-c")
         first.wait_for("everything was removed")

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.energy.attribution import Attribution, Calibration, Package
+from orchestrator.energy.grants import GrantTimes, GroupSample
 from orchestrator.energy.meters import MeterReading, Meters, Zone, ZoneKind
 from orchestrator.energy.observer import (
+    NS_PER_S,
     DomainPlan,
-    GroupSample,
     HostPlan,
     Observer,
     Sample,
@@ -109,6 +110,10 @@ class Run:
         self._times: dict[str, dict[int, float]] = defaultdict(
             lambda: defaultdict(float)
         )
+        self._granted_ns: dict[int, dict[int, int]] = defaultdict(
+            lambda: dict.fromkeys(STEPS, 0)
+        )
+        """By CPU and step."""
         self._idle_s = 0.0
         self._half = intervals // 2
         self.judged = intervals - self._half
@@ -230,6 +235,11 @@ class Run:
                 thread.khz = by_domain.setdefault(
                     thread.domain, self._choose(thread.domain, thread.khz, 1.0)
                 )
+        change_ns = round(change_at * NS_PER_S)
+        for thread in self._threads:
+            granted_ns = self._granted_ns[thread.cpu]
+            granted_ns[before[thread.cpu]] += change_ns
+            granted_ns[thread.khz] += NS_PER_S - change_ns
         drawn = [0.0] * self.host.packages
         for share, is_new in ((change_at, False), (1 - change_at, True)):
             khz = {
@@ -276,6 +286,10 @@ class Run:
                 at_highest += alone_s * (1 - stretch) * IDLE_CORE_W
                 self.truth.saved[it.domain] += at_highest - joules
 
+    def _times_of(self, cpu: int) -> GrantTimes:
+        granted_ns = self._granted_ns[cpu]
+        return GrantTimes(0, STEPS, 0, tuple(granted_ns[khz] for khz in STEPS))
+
     def _observe(self, number: int) -> None:
         for thread in self._threads:
             if number > self._half:
@@ -291,7 +305,11 @@ class Run:
         sample = Sample(
             at_s=float(number),
             wall_s=1e9 + number,
-            groups={it.cpu: GroupSample(it.khz, None) for it in self._threads},
+            grants_ns=number * NS_PER_S,
+            groups={
+                it.cpu: GroupSample(it.khz, self._times_of(it.cpu), None)
+                for it in self._threads
+            },
             times={
                 DomainId(domain): ThreadTimes(
                     {vcpu: round(run_s * 1e9) for vcpu, run_s in vcpus.items()}, 0

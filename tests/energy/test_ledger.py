@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from orchestrator.energy.calibration import (
     write_calibration,
 )
 from orchestrator.energy.curves import Curve
-from orchestrator.energy.ledger import Ledger, Prices
+from orchestrator.energy.ledger import SHOWN_S, Ledger, Prices
 from orchestrator.errors import ConfigError
 from orchestrator.values.domain import DomainId
 from orchestrator.values.units import kwh
@@ -32,11 +33,27 @@ def test_the_sums_and_the_latest_intervals() -> None:
     assert (ledger.measured_joules, ledger.duration_s) == (70 * 52.0, 70.0)
     assert (ledger.static_joules, ledger.idle_joules) == (70 * 45.0, 350.0)
     assert (ledger.dram_joules, ledger.psys_joules) == (69 * 3.0, 0.0)
-    assert ledger.holes_total == 1
+    assert ledger.holes_s == 1.0
     recent = ledger.recent()
     assert recent is not None
     assert (recent.start, recent.duration_s) == (60.0, 10.0)
     assert len(ledger.intervals()) == 60
+
+
+def test_intervals_of_several_seconds_count_for_these() -> None:
+    ledger = Ledger()
+    for start, seconds in ((0.0, 5.0), (5.0, 1.0), (6.0, 5.01), (11.01, 5.0)):
+        ledger.add(replace(interval(start, 2.0 * start), duration_s=seconds))
+
+    recent = ledger.recent()
+
+    assert recent is not None
+    assert (recent.start, recent.duration_s) == (6.0, 10.01)
+    shown = [it.start for it in ledger.by_second()]
+    assert shown == [0.0] * 5 + [5.0] + [6.0] * 5 + [11.01] * 5
+    for number in range(20):
+        ledger.add(replace(interval(20.0 + 5 * number, 2.0), duration_s=5.0))
+    assert len(ledger.by_second()) == SHOWN_S
 
 
 def test_sums_of_domains_that_are_gone_are_forgotten() -> None:

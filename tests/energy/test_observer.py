@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.energy.attribution import Observation, Package
+from orchestrator.energy.grants import GrantTimes, GroupSample
 from orchestrator.energy.meters import MeterInterval
 from orchestrator.energy.observer import (
     NS_PER_S,
     DomainPlan,
-    GroupSample,
     HostPlan,
     Observer,
     Sample,
@@ -21,9 +23,9 @@ from orchestrator.energy.residency import Activity, Slot
 from orchestrator.values.domain import DomainId
 
 FW, WEB = DomainId("fw"), DomainId("web")
-LOW, MIDDLE, HIGH = 800_000, 2_400_000, 3_200_000
+LOW, MIDDLE, HIGH = STEPS_KHZ = (800_000, 2_400_000, 3_200_000)
 PACKAGE = Package(
-    number=0, cores=4, groups=frozenset({0, 1, 2, 3}), steps_khz=(LOW, MIDDLE, HIGH)
+    number=0, cores=4, groups=frozenset({0, 1, 2, 3}), steps_khz=STEPS_KHZ
 )
 
 
@@ -60,7 +62,11 @@ def sample(
     return Sample(
         at_s=at_s,
         wall_s=1_000.0 + at_s,
-        groups={0: GroupSample(khz, measured_khz), 1: GroupSample(None, MIDDLE)},
+        grants_ns=round(at_s * NS_PER_S),
+        groups={
+            0: GroupSample(khz, None, measured_khz),
+            1: GroupSample(None, None, MIDDLE),
+        },
         times={
             DomainId(it): ThreadTimes({0: ran_ns}, round(others_s * NS_PER_S))
             for it in known
@@ -91,6 +97,27 @@ def test_a_grant_that_changed_counts_for_half_of_the_interval() -> None:
     assert found.residency[FW] == {
         Slot(Activity.POLL, 0, LOW, LOW, HIGH): 0.5,
         Slot(Activity.POLL, 0, HIGH, HIGH, HIGH): 0.5,
+    }
+
+
+def test_a_grant_whose_times_are_known_counts_for_these() -> None:
+    samples = [
+        replace(
+            sample(at_s),
+            groups={0: GroupSample(khz, GrantTimes(0, STEPS_KHZ, 0, spent_ns), None)},
+        )
+        for at_s, khz, spent_ns in (
+            (0, LOW, (0, 0, 0)),
+            (1, HIGH, (NS_PER_S // 10, NS_PER_S // 5, 0)),
+        )
+    ]
+
+    found = watch(Observer(plan(fw=ENFORCED)), *samples)
+
+    assert {slot.khz: core_s for slot, core_s in found.residency[FW].items()} == {
+        LOW: pytest.approx(0.1),
+        MIDDLE: pytest.approx(0.2),
+        HIGH: pytest.approx(0.7),
     }
 
 
@@ -226,11 +253,31 @@ def test_a_vcpu_that_was_plugged_in_counts_from_the_next_interval_on() -> None:
 
     observer.observe(sample(0))
     found = observer.observe(
-        Sample(at_s=1.0, wall_s=0.0, groups=new.groups, times={FW: plugged})
+        Sample(
+            at_s=1.0,
+            wall_s=0.0,
+            grants_ns=new.grants_ns,
+            groups=new.groups,
+            times={FW: plugged},
+        )
     )
 
     assert found is not None
     assert sum(found.residency[FW].values()) == 1.0
+
+
+def test_run_time_that_is_counted_late_is_not_lost() -> None:
+    """The kernel counts the time of a running thread at its clock ticks only."""
+    observer = Observer(plan(fw=ENFORCED))
+    observer.observe(sample(0, ran_s=0.0))
+    counted_s, found_s = (1.1, 2.0, 3.1, 4.0, 5.1), []
+
+    for at_s, ran_s in enumerate(counted_s, start=1):
+        found = observer.observe(sample(at_s, ran_s=ran_s))
+        assert found is not None
+        found_s.append(sum(found.residency[FW].values()))
+
+    assert found_s == pytest.approx([1.0] * 5)
 
 
 def test_the_first_sample_and_one_of_the_same_time_tell_nothing() -> None:
@@ -246,7 +293,8 @@ def test_vcpus_of_one_clock_group_share_its_frequency() -> None:
         Sample(
             at_s=at_s,
             wall_s=0.0,
-            groups={0: GroupSample(LOW, None)},
+            grants_ns=round(at_s * NS_PER_S),
+            groups={0: GroupSample(LOW, None, None)},
             times={
                 FW: ThreadTimes({0: ran, 1: ran}, ran // 4),
                 WEB: ThreadTimes({}, ran),

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from orchestrator.config import Config
 from orchestrator.controller import energy as energy_plans
 from orchestrator.controller.group_lifecycle import GroupStage
+from orchestrator.energy.grants import GrantTimes
 from orchestrator.monitor.client.views import Grant
-from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler
+from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler, GroupGrant
 from orchestrator.power.sysfs import CpuTree, policy_path
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain, topology, vcpu
@@ -54,6 +55,9 @@ class EnergyHost:
         )
         self.now_s = 100.0
         self.grants: dict[int, int] = {}
+        self.writes = 1
+        self.grant_reads = 0
+        """How often that of the first clock group was read."""
         self.votes: dict[tuple[DomainId, int], int] = {}
         self.energy_uj = 1_000_000
         self._ran_ns: dict[tuple[int, int], int] = {}
@@ -96,7 +100,11 @@ class EnergyHost:
     # What the monitor knows
 
     def grant_of(self, group: int) -> Grant:
-        return Grant(self.grants.get(group), 1)
+        self.grant_reads += group == 0
+        return Grant(self.grants.get(group), self.writes)
+
+    def grant_times(self, group: int) -> GrantTimes:  # noqa: ARG002
+        return GrantTimes(0, (LOWEST_KHZ, HIGHEST_KHZ), 0, (0, self.writes))
 
     def observed_votes(self) -> dict[tuple[DomainId, int], int]:
         return self.votes
@@ -126,7 +134,11 @@ class EnergyHost:
             plan=energy_plans.build_plan(inventory) if has_plan else None,
             names={u: it.name for u, it in self.host.domains.items()},
             pcpu_packages=dict.fromkeys(range(self.cpus), 0),
-            grants={number: self.grants.get(number) for number in inventory.groups},
+            groups=tuple(inventory.groups),
+            grants={
+                number: GroupGrant(khz, None) for number, khz in self.grants.items()
+            },
+            grants_ns=round(self.now_s * 1e9),
             votes_khz=self.votes,
         )
 

@@ -23,15 +23,26 @@ from orchestrator.energy.calibration import write_calibration
 from orchestrator.energy.observer import DomainPlan, HostPlan, VCpuPlan
 from orchestrator.energy.profiles import find_model_name
 from orchestrator.energy.residency import Activity, combine
+from orchestrator.limits import Limits
+from orchestrator.monitor.client.records import Records
+from orchestrator.monitor.link.commands import DefineGroup, HandOver
+from orchestrator.monitor.link.table import SharedTable, create_table
 from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler
+from orchestrator.performer.grant_reader import GrantReader
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.values.domain import DomainId
+from orchestrator.values.frequencies import table_from
+from tests.monitor.in_process_monitor import InProcessMonitor
 
 if TYPE_CHECKING:
-    from orchestrator.performer.energy_sampler import EnergyResult
+    from collections.abc import Mapping
+
+    from orchestrator.performer.energy_sampler import EnergyResult, GroupGrant
 
 LEARNING, JUDGED = 80, 120
 """Samples, of a second each."""
+CHANGING = 1.0
+"""Probability that a domain's frequency changes in a second."""
 STEPS_KHZ = tuple(range(800_000, 3_600_001, 400_000))
 STATIC_W = 10.0
 """As the imitated registers have it."""
@@ -91,18 +102,66 @@ class Drawn(NamedTuple):
         return share * (self.joules - before.joules)
 
 
-def set_khz(cpu: int, khz: int) -> None:
-    (CPUS / f"cpu{cpu}/cpufreq/scaling_setspeed").write_text(str(khz))
+def cpufreq_file(cpu: int, name: str) -> Path:
+    return CPUS / f"cpu{cpu}/cpufreq/{name}"
+
+
+def prepare_cpus() -> None:
+    """Let nothing but this program set frequencies, from the lowest step on."""
+    os.sched_setaffinity(0, {0})
+    for cpu in range(4):
+        cpufreq_file(cpu, "scaling_governor").write_text("userspace")
+        cpufreq_file(cpu, "scaling_setspeed").write_text(str(STEPS_KHZ[0]))
+
+
+class Grants:
+    """The frequencies of the domains' CPUs: the monitor sets them and keeps the times.
+
+    An override of the operator takes the place of guests' requests.
+    """
+
+    cpus = tuple(DOMAINS.values())
+
+    def __init__(self) -> None:
+        fd = create_table()
+        self.records = Records(SharedTable(fd))
+        self._monitor = InProcessMonitor(Path("/tmp"), table_fd=fd)
+        self._reader = GrantReader(self.records)
+        for cpu in self.cpus:
+            self.set_khz(cpu, STEPS_KHZ[0])
+            file = os.open(cpufreq_file(cpu, "scaling_setspeed"), os.O_RDWR)
+            self._monitor.apply(
+                HandOver(cpu, is_taken=True, writer="setspeed"), (file,)
+            )
+
+    def set_khz(self, cpu: int, khz: int) -> None:
+        self._monitor.now_ns = time.monotonic_ns()
+        command = DefineGroup(
+            cpu, table_from(STEPS_KHZ), Limits(0, STEPS_KHZ[-1]), override_khz=khz
+        )
+        complete = self.records.record(command)
+        assert complete is not None
+        self._monitor.apply(complete)
+
+    def read(self) -> Mapping[int, GroupGrant]:
+        return self._reader.read(self.cpus)
+
+
+class Truth(NamedTuple):
+    """What was drawn since the lab was booted, and saved since it began."""
+
+    at_s: float
+    package_j: float
+    drawn: dict[DomainId, Drawn]
+    saved_j: float
 
 
 class Host:
     """The lab, with a domain on CPU 1 and one on CPU 2."""
 
     def __init__(self) -> None:
-        os.sched_setaffinity(0, {0})
-        for cpu in range(4):
-            (CPUS / f"cpu{cpu}/cpufreq/scaling_governor").write_text("userspace")
-            set_khz(cpu, STEPS_KHZ[0])
+        prepare_cpus()
+        self.grants = Grants()
         self.khz = dict.fromkeys(DOMAINS.values(), STEPS_KHZ[0])
         self.pids = {
             str(uuid): subprocess.Popen([sys.executable, "-c", POLL, str(cpu)]).pid
@@ -114,7 +173,7 @@ class Host:
         self.sampler = EnergySampler(CpuTree(Path("/sys")), self.pids.get)
         self.sampler.load(file)
         self._random = random.Random(5)
-        self.saved_j = dict.fromkeys(DOMAINS, 0.0)
+        self.saved_j = 0.0
         self._since_s = time.monotonic()
 
     def plan(self) -> HostPlan:
@@ -140,38 +199,47 @@ class Host:
                 plan=plan,
                 names={uuid: str(uuid) for uuid in DOMAINS},
                 pcpu_packages=dict.fromkeys(range(4), 0),
-                grants={cpu: self.khz.get(cpu) for cpu in range(4)},
+                groups=tuple(range(4)),
+                grants=self.grants.read(),
+                grants_ns=time.monotonic_ns(),
                 votes_khz={},
             )
         )
 
-    def drawn(self) -> dict[DomainId, Drawn]:
-        return {
-            uuid: Drawn(
-                drawn_j(cpu, "busy_nj"),
-                vcpu_run_ns(self.pids[str(uuid)]),
-                tasks_run_ns(cpu),
-            )
-            for uuid, cpu in DOMAINS.items()
-        }
+    def true(self) -> Truth:
+        self._count_saved()
+        return Truth(
+            time.monotonic(),
+            drawn_j(0, "package_nj"),
+            {
+                uuid: Drawn(
+                    drawn_j(cpu, "busy_nj"),
+                    vcpu_run_ns(self.pids[str(uuid)]),
+                    tasks_run_ns(cpu),
+                )
+                for uuid, cpu in DOMAINS.items()
+            },
+            self.saved_j,
+        )
 
     def _count_saved(self) -> None:
         now_s = time.monotonic()
-        for uuid, cpu in DOMAINS.items():
-            less_w = busy_w(STEPS_KHZ[-1]) - busy_w(self.khz[cpu])
-            self.saved_j[uuid] += less_w * (now_s - self._since_s)
+        for khz in self.khz.values():
+            less_w = busy_w(STEPS_KHZ[-1]) - busy_w(khz)
+            self.saved_j += less_w * (now_s - self._since_s)
         self._since_s = now_s
 
-    def pass_second(self, changing: float) -> None:
-        """Change frequencies at any time within it, with a probability."""
-        moment_s = self._random.random()
-        time.sleep(moment_s)
-        self._count_saved()
-        for cpu in self.khz:
-            if self._random.random() < changing:
+    def pass_second(self) -> None:
+        """Change frequencies at any time within it."""
+        began_s = time.monotonic()
+        changes = sorted((self._random.random(), cpu) for cpu in self.khz)
+        for moment_s, cpu in changes:
+            time.sleep(max(0.0, began_s + moment_s - time.monotonic()))
+            if self._random.random() < CHANGING:
+                self._count_saved()
                 self.khz[cpu] = self._random.choice(STEPS_KHZ)
-                set_khz(cpu, self.khz[cpu])
-        time.sleep(1 - moment_s)
+                self.grants.set_khz(cpu, self.khz[cpu])
+        time.sleep(max(0.0, began_s + 1 - time.monotonic()))
         self._count_saved()
 
 
@@ -180,46 +248,46 @@ def main() -> int:
     host = Host()
     host.sample(host.plan())
     for _ in range(LEARNING):
-        host.pass_second(changing=0.2)
+        host.pass_second()
         host.sample()
-    before = host.drawn()
-    package_before, saved_before = drawn_j(0, "package_nj"), dict(host.saved_j)
+    before = host.true()
     results = []
     for _ in range(JUDGED):
-        # Grants are read once a second: few changes, or it takes long to even out.
-        host.pass_second(changing=0.06)
+        host.pass_second()
         if result := host.sample():
             results.append(result)
-    after = host.drawn()
+    after = host.true()
     total = combine(result.interval for result in results)
+    # On a busy machine, they are not read at the same moment as the last sample.
+    scale = total.duration_s / (after.at_s - before.at_s)
     facts = {
         "source": str(total.host.source),
         "hole": total.host.hole,
         "problems": sorted({result.problem for result in results}),
         "measured": [
             total.host.measured_joules,
-            drawn_j(0, "package_nj") - package_before,
+            scale * (after.package_j - before.package_j),
         ],
         "parts": total.host.static_joules
         + total.host.idle_joules
         + total.host.host_joules
         + sum(it.joules for it in total.domains.values()),
-        "counted": drawn_j(0, "package_nj"),
+        "counted": after.package_j,
         "drawn": {
             uuid: [
                 total.domains[uuid].joules,
-                after[uuid].since(before[uuid]),
-                after[uuid].joules - before[uuid].joules,
+                scale * after.drawn[uuid].since(before.drawn[uuid]),
+                sum(total.domains[uuid].residency.values()),
             ]
             for uuid in DOMAINS
         },
         "saved": [
             total.host.saved_joules,
             total.host.saved_error_joules,
-            sum(host.saved_j[uuid] - saved_before[uuid] for uuid in DOMAINS),
+            scale * (after.saved_j - before.saved_j),
         ],
         "curve": results[-1].state.packages[0].curves[Activity.POLL].watts,
-        "sampled_s": total.duration_s,
+        "sampled_s": [total.duration_s, after.at_s - before.at_s],
     }
     sys.stdout.write(f"FACTS {json.dumps(facts)}\n")
     sys.stdout.flush()

@@ -26,6 +26,7 @@ from tests.performer.energy_host import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.energy.residency import EnergyInterval
     from orchestrator.events import Event
     from orchestrator.performer.energy_sampler import EnergySampler
 
@@ -187,6 +188,11 @@ class Runner:
             proc=host.root / "proc",
         )
         self.runner.interval_s = 0.02
+        self.sampled = 0
+        self.runner.listeners.append(self._count)
+
+    def _count(self, _interval: EnergyInterval) -> None:
+        self.sampled += 1
 
     async def wait_for(self, intervals: int) -> None:
         async with asyncio.timeout(60):
@@ -218,6 +224,82 @@ def test_it_runs_while_it_is_enabled(tmp_path: Path) -> None:
         count = len(it.runner.ledger.intervals())
         await asyncio.sleep(0)
         assert len(it.runner.ledger.intervals()) == count
+
+    asyncio.run(run())
+
+
+class Ticks:
+    """Counts in how many intervals the grants were read, and how many had a sample."""
+
+    def __init__(self, host: EnergyHost, it: Runner) -> None:
+        self._host, self._it = host, it
+        self.ticks = self.samples = 0
+
+    async def pass_by(self, ticks: int, *, changing: bool = False) -> None:
+        """Wait for a number of intervals in which no sample was being taken."""
+        reads, samples = self._host.grant_reads, self._it.sampled
+        async with asyncio.timeout(60):
+            while self._host.grant_reads < reads + ticks:
+                if changing:
+                    self._host.writes += 1
+                await asyncio.sleep(0.002)
+        self.ticks = self._host.grant_reads - reads
+        self.samples = self._it.sampled - samples
+
+
+def test_samples_are_rare_while_nothing_changes(tmp_path: Path) -> None:
+    async def run() -> None:
+        host = EnergyHost(tmp_path)
+        it = Runner(host)
+        it.runner.update()
+        await it.wait_for(2)
+        ticks = Ticks(host, it)
+
+        await ticks.pass_by(30)
+        assert 1 <= ticks.samples <= ticks.ticks / 5 + 2
+
+        await ticks.pass_by(30, changing=True)
+        assert ticks.samples >= ticks.ticks / 2
+
+        it.runner.note_reader()
+        await ticks.pass_by(10)
+        assert ticks.samples >= ticks.ticks / 2
+        it.runner.stop()
+
+    asyncio.run(run())
+
+
+def test_a_host_that_is_observed_is_sampled_at_each_interval(tmp_path: Path) -> None:
+    async def run() -> None:
+        host = EnergyHost(tmp_path)
+        host.votes[host.uuids[0], 0] = LOWEST_KHZ
+        it = Runner(host)
+        it.runner.update()
+        await it.wait_for(2)
+        ticks = Ticks(host, it)
+
+        await ticks.pass_by(20)
+
+        assert ticks.samples >= ticks.ticks / 2
+        it.runner.stop()
+
+    asyncio.run(run())
+
+
+def test_meters_that_wrap_soon_are_read_in_time(tmp_path: Path) -> None:
+    async def run() -> None:
+        host = EnergyHost(tmp_path, has_meter=False)
+        # Half of it is 20 ms of what no processor draws.
+        host.lay_out_zone("intel-rapl:0", "package-0", range_uj=80_000_000)
+        it = Runner(host)
+        it.runner.update()
+        await it.wait_for(2)
+        ticks = Ticks(host, it)
+
+        await ticks.pass_by(20)
+
+        assert ticks.samples >= ticks.ticks / 2
+        it.runner.stop()
 
     asyncio.run(run())
 

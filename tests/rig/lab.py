@@ -13,10 +13,11 @@ Usage::
     assert "3001000 3000000 2000000 1200000" in outcome.output
 
 ``lab`` selects the driver (`tests.rig.labs`): by default acpi-cpufreq. The program runs
-as root under Debian's Python, with this checkout's ``orchestrator`` and ``tests``
-packages (without the rig); ``packages`` adds more, from the virtual environment. It
-takes five seconds on two idle cores, and one per import of something big. All four
-governors that the kernel has as modules are loaded; schedutil is the default.
+as root under Debian's Python, with this checkout's ``orchestrator``, ``cli`` and
+``tests`` packages (without the rig); ``packages`` adds more, from the virtual
+environment. It takes five seconds on two idle cores, and one per import of something
+big. All four governors that the kernel has as modules are loaded; schedutil is the
+default.
 `tests.power.registers` reads there what the driver requests of the hardware.
 
 ``run_module_in_lab("tests.power.contract", "/sys", shared=2)`` runs a module of the
@@ -116,7 +117,7 @@ def _build(
     shared: int,
 ) -> Initramfs:
     everything: dict[str, Path | str] = {
-        "/checkout/orchestrator": CHECKOUT / "orchestrator",
+        f"/checkout/{name}": CHECKOUT / name for name in ("orchestrator", "cli")
     }
     # Without the rig: the lab has no libvirt, and no machine to enter.
     for path in sorted((CHECKOUT / "tests").iterdir()):

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.quantities import format_joules, format_watts, format_worth
 from cli.output.tables.cells import NONE, find_step_name, frequency, name
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from orchestrator.values.quantities import format_joules, format_watts, format_worth
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:

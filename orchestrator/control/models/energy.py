@@ -165,6 +165,9 @@ class EnergyPackage(Document):
     measured_joules_total: float | None
     """What its meter counted since the daemon started, holes left out; null: it has no
     meter."""
+    measured_seconds_total: float
+    """How long it took to draw that. What was drawn since the last sample is in neither
+    of them."""
     cores: Count
     """Online cores."""
     static_watts: float

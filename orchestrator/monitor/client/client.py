@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from orchestrator.energy.grants import GrantTimes
     from orchestrator.monitor.client.views import (
         Grant,
         GuestVote,
@@ -404,6 +405,10 @@ class Monitor:
     def grant_of(self, group: int) -> Grant:
         """Return what was last set for a group."""
         return self._records.grant_of(group)
+
+    def grant_times(self, group: int) -> GrantTimes | None:
+        """Return for how long each step was granted to a group; None: unknown."""
+        return self._records.grant_times(group)
 
     def votes(self) -> Iterator[tuple[DomainId, GuestVote]]:
         """Yield the votes of all guests; after `stop`, the last ones."""

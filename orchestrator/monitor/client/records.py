@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.protocol import GENERATIONS
+from orchestrator.energy.grants import GrantTimes
 from orchestrator.monitor.arbiter import NO_VOTE, UNKNOWN_KHZ, Domain, Group, VCpu
 from orchestrator.monitor.client.row_allocator import DomainRows, RowAllocator
 from orchestrator.monitor.client.valid_rows import (
@@ -36,11 +37,14 @@ from orchestrator.monitor.link.commands import (
 )
 from orchestrator.monitor.link.table import (
     ACKS,
+    BEGAN_NS,
     CHANNEL_ROWS,
     DROPPED,
     ERRORS,
     GENERATION,
     GRANT,
+    GRANTED_NS,
+    GRANTED_STEPS,
     GROUP_ROWS,
     LAST_RECEIVED,
     LATE,
@@ -82,6 +86,8 @@ if TYPE_CHECKING:
 
 _COUNTED_WORDS = REASONS + len(Refusal) + 1
 """How much of a channel's row, from its beginning, has counters."""
+_READINGS = 4
+"""A reading takes less time than the monitor from one write to the next."""
 _REQUESTS = (ACKS, NACKS, DROPPED, LATE, WAITING, UNANSWERED)
 
 
@@ -218,6 +224,26 @@ class Records:
             return Grant(None, 0)
         words, at = self._table.words, group_at(row)
         return Grant(words[at + GRANT] or None, words[at + WRITES])
+
+    def grant_times(self, group: int) -> GrantTimes | None:
+        """Return for how long each step was granted; None: there is no such group.
+
+        It is read again if the monitor wrote meanwhile, but not for ever.
+        """
+        row = self._group_rows.find(group)
+        if row is None:
+            return None
+        steps_khz = self._groups[group].steps.khz[:GRANTED_STEPS]
+        words, at = self._table.words, group_at(row)
+        first, found = at + GRANTED_NS, None
+        for _ in range(_READINGS):
+            writes = words[at + WRITES]
+            none_ns, *steps_ns = words[first : first + 1 + len(steps_khz)].tolist()
+            began_ns = words[at + BEGAN_NS]
+            found = GrantTimes(began_ns, steps_khz, none_ns, tuple(steps_ns))
+            if writes == words[at + WRITES]:
+                break
+        return found
 
     # The table while no monitor runs
 

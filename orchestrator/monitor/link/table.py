@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 CHANNEL_ROWS = 16_384
 VCPU_ROWS = 65_536
@@ -50,9 +50,17 @@ not only observed, 0 for nothing."""
 VOTE_WORDS = 2
 """Words of each of the two votes, which end at different times."""
 
-GROUP_WORDS = 4
-GRANT, REFUSALS, WRITES = range(3)
-"""Fields of a group's row: kHz, 0 for none; refused writes; accepted writes."""
+GROUP_WORDS = 128
+GRANT, REFUSALS, WRITES, BEGAN_NS = range(4)
+"""Fields of a group's row: kHz, 0 for none; refused writes; accepted writes; and when
+(monotonic) the current monitor began to account times."""
+GRANTED_NS = 4
+"""For how long no frequency was granted, in ns. Followed by one field for each step of
+the group's table, in its order: for how long this step was. The time since the last
+change is not yet in any of them: it is what their sum lacks since `BEGAN_NS`."""
+GRANTED_STEPS = GROUP_WORDS - GRANTED_NS - 1
+"""Steps of a table that have a field; the time of further ones counts as none. Tables
+with steps of 100 MHz are shorter."""
 
 
 def check_row(words: int, *fields: int) -> None:
@@ -74,7 +82,7 @@ check_row(
     VCPU_WORDS,
     *(VOTE, VOTER, P_STATE_VOTE, P_STATE_VOTER, OBSERVED, OBSERVED_P_STATE),
 )
-check_row(GROUP_WORDS, GRANT, REFUSALS, WRITES)
+check_row(GROUP_WORDS, GRANT, REFUSALS, WRITES, BEGAN_NS, GRANTED_NS)
 
 _VCPUS_AT = CHANNEL_ROWS * CHANNEL_WORDS
 _GROUPS_AT = _VCPUS_AT + VCPU_ROWS * VCPU_WORDS
@@ -122,6 +130,19 @@ def group_at(row: int) -> int:
         IndexError: no such row.
     """
     return _at(row, GROUP_ROWS, GROUP_WORDS, _GROUPS_AT)
+
+
+def granted_field(steps_khz: Sequence[int], khz: int) -> int:
+    """Return the field of a group's row that counts the time of a grant.
+
+    Args:
+        steps_khz: the group's frequency table.
+        khz: the grant; 0: none.
+    """
+    if khz not in steps_khz:
+        return GRANTED_NS
+    step = steps_khz.index(khz)
+    return GRANTED_NS + (1 + step if step < GRANTED_STEPS else 0)
 
 
 def _at(row: int, rows: int, words: int, start: int) -> int:

@@ -8,6 +8,7 @@ import os
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.monitor.link.table import GRANTED_NS
 from orchestrator.power.attribute import have_values, restore_attributes
 from orchestrator.power.writer import UNUSABLE, WRITERS
 
@@ -45,12 +46,14 @@ class Clock:
 
     __slots__ = (
         "_originals",
+        "granted_at",
         "group",
         "index",
         "is_changed",
         "khz",
         "refused_errno",
         "retry_at_ns",
+        "since_ns",
         "stage",
         "writer",
         "writes",
@@ -73,6 +76,10 @@ class Clock:
         """The grant: the last frequency that the kernel accepted."""
         self.writes = 0
         """Frequencies that the kernel accepted, also from earlier monitors."""
+        self.granted_at = index + GRANTED_NS
+        """The word of the shared table that counts the time of the present grant."""
+        self.since_ns = 0
+        """Until when (monotonic) the time is counted there."""
         self.refused_errno = 0
         """Why the kernel refused the last write; 0: it did not."""
         self.retry_at_ns = 0

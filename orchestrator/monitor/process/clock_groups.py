@@ -20,7 +20,10 @@ from orchestrator.channel.protocol import Command, Unit
 from orchestrator.monitor.arbiter import NO_VOTE, UNKNOWN_KHZ, Domain, Group, VCpu
 from orchestrator.monitor.link.reports import GroupYielded, TakeWanted, WriteRefused
 from orchestrator.monitor.link.table import (
+    BEGAN_NS,
     GRANT,
+    GRANTED_NS,
+    GRANTED_STEPS,
     OBSERVED,
     OBSERVED_P_STATE,
     P_STATE_VOTE,
@@ -30,6 +33,7 @@ from orchestrator.monitor.link.table import (
     VOTER,
     WRITES,
     Voter,
+    granted_field,
     group_at,
     pack_voter,
 )
@@ -89,8 +93,15 @@ class ClockGroups:
         if clock is None:
             clock = Clock(Group(number, steps), group_at(row))
             clock.writes = self._words[clock.index + WRITES]
+            self._begin_accounting(clock)
             self.clocks[number] = clock
         return clock
+
+    def _begin_accounting(self, clock: Clock) -> None:
+        first = clock.index + GRANTED_NS
+        clock.since_ns = self._now_ns()
+        counted_ns = sum(self._words[first : first + 1 + GRANTED_STEPS].tolist())
+        self._words[clock.index + BEGAN_NS] = max(0, clock.since_ns - counted_ns)
 
     # Votes
 
@@ -327,7 +338,7 @@ class ClockGroups:
     def _stop_writing(self, clock: Clock, stage: Stage) -> None:
         clock.stage = stage
         clock.khz = NOT_GRANTED
-        self._words[clock.index + GRANT] = NOT_GRANTED
+        self.note_grant(clock)
         self.review(clock)
 
     # The frequency
@@ -365,7 +376,7 @@ class ClockGroups:
             self.on_write_refused(clock, errno)
             return False
         clock.writes += 1
-        self._words[clock.index + GRANT] = target_khz
+        self.note_grant(clock)
         self._words[clock.index + WRITES] = clock.writes
         if clock.refused_errno:
             clock.refused_errno = 0
@@ -377,11 +388,23 @@ class ClockGroups:
         self._words[clock.index + REFUSALS] += 1
         # The frequency is unknown now: the next request writes in any case.
         clock.khz = NOT_GRANTED
-        self._words[clock.index + GRANT] = NOT_GRANTED
+        self.note_grant(clock)
         if errno != clock.refused_errno:
             clock.refused_errno = errno
             self._report(WriteRefused(clock.group.number, errno))
             self._replan(clock)
+
+    def note_grant(self, clock: Clock) -> None:
+        """Note a clock's grant, and for how long there was the one before.
+
+        The shortest path has the same statements.
+        """
+        granted_ns = self._now_ns() - clock.since_ns
+        if granted_ns > 0:
+            self._words[clock.granted_at] += granted_ns
+            clock.since_ns += granted_ns
+        clock.granted_at = _granted_at(clock, clock.khz)
+        self._words[clock.index + GRANT] = clock.khz
 
     # Plans
 
@@ -417,5 +440,10 @@ def _make_plans(clock: Clock, vcpu: VCpu) -> dict[PlanKey, Plan]:
         votes_khz = vote_khz, vcpu.policy_khz, vcpu.p_state_khz
         grant_khz = clock.group.window.fit(vcpu.clamp(max(votes_khz)))
         key = (vcpu.number, unit, int(Command.CPU_POWER), 0)
-        plans[key] = Plan(vcpu, vote_khz, clock, grant_khz, b"%d\n" % grant_khz)
+        data, at = b"%d\n" % grant_khz, _granted_at(clock, grant_khz)
+        plans[key] = Plan(vcpu, vote_khz, clock, grant_khz, data, at)
     return plans
+
+
+def _granted_at(clock: Clock, khz: int) -> int:
+    return clock.index + granted_field(clock.group.steps.khz, khz)

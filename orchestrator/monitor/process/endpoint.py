@@ -44,6 +44,8 @@ class Plan(NamedTuple):
     grant_khz: int
     data: bytes
     """The grant, as it is written to the kernel."""
+    granted_at: int
+    """The word of the shared table that counts its time."""
 
 
 class HeldAnswer(NamedTuple):

@@ -136,7 +136,7 @@ class Exchange:
         if len(data) == SIZE and endpoint.has_fast_path:
             plan = endpoint.plans.get(self._unpack(data))
             if plan is not None:
-                if not self._follow(plan):
+                if not self._follow(plan, polled_ns):
                     self._echo(endpoint, data, (True,), polled_ns)
                 elif self.is_gathering:
                     self._answers.gather(endpoint, data)
@@ -145,11 +145,12 @@ class Exchange:
                 return
         self._serve_slowly(endpoint, data, polled_ns)
 
-    def _follow(self, plan: Plan) -> bool:
-        vcpu, vote_khz, clock, grant_khz, data = plan
+    def _follow(self, plan: Plan, polled_ns: int) -> bool:
+        vcpu, vote_khz, clock, grant_khz, data, granted_at = plan
+        words = self._words
         if vcpu.vote_khz != vote_khz:
             vcpu.vote_khz = vote_khz
-            self._words[vcpu.index + VOTE] = vote_khz
+            words[vcpu.index + VOTE] = vote_khz
         if clock.khz == grant_khz:
             return True
         try:
@@ -157,10 +158,15 @@ class Exchange:
         except OSError as error:
             self._groups.on_write_refused(clock, error.errno or -1)
             return False
+        granted_ns = polled_ns - clock.since_ns
+        if granted_ns > 0:  # else it has changed in this pass already
+            words[clock.granted_at] += granted_ns
+            clock.since_ns = polled_ns
+        clock.granted_at = granted_at
         clock.khz = grant_khz
         clock.writes += 1
-        self._words[clock.index + GRANT] = grant_khz
-        self._words[clock.index + WRITES] = clock.writes
+        words[clock.index + GRANT] = grant_khz
+        words[clock.index + WRITES] = clock.writes
         return True
 
     def _serve_slowly(self, endpoint: Endpoint, data: bytes, polled_ns: int) -> None:
@@ -256,7 +262,9 @@ class Exchange:
     ) -> None:
         # Only the last one of each clock group takes effect.
         last = {plan.clock: plan for plan in plans if plan is not None}
-        refused = {clock for clock, plan in last.items() if not self._follow(plan)}
+        refused = {
+            clock for clock, plan in last.items() if not self._follow(plan, polled_ns)
+        }
         self._echo(
             endpoint,
             packets,

@@ -110,7 +110,10 @@ class Registry:
     def _define_group(self, message: commands.DefineGroup) -> None:
         clock = self._groups.clock(message.group, message.steps, message.row)
         group = clock.group
-        group.steps, group.limits = message.steps, message.limits
+        if group.steps != message.steps:
+            group.steps = message.steps
+            self._groups.note_grant(clock)  # its time has another field now
+        group.limits = message.limits
         group.has_host_cpus = message.has_host_cpus
         is_released = group.override_khz is not None and message.override_khz is None
         group.override_khz = message.override_khz

@@ -15,7 +15,7 @@ from tests.control.fake_daemon import FakeDaemon
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cli.output.documents import Advice
+    from cli.output.report_documents import Advice
     from orchestrator.control.documents import Cpu, Domain, History
     from tests.cli.conftest import Vmpower
 

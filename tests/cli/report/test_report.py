@@ -17,7 +17,7 @@ from tests.cli.report.histories import MINUTES, fill
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cli.output.documents import Report
+    from cli.output.report_documents import Report
     from tests.cli.conftest import Vmpower
     from tests.control.fake_daemon import FakeDaemon
 

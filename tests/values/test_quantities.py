@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.output.quantities import (
+from orchestrator.values.quantities import (
     format_energy,
     format_joules,
     format_share,
