@@ -18,7 +18,7 @@ ANALYZE = shutil.which("systemd-analyze")
 WORST_EXPOSURE = 20
 """In tenths, as systemd-analyze counts; 96 without any confinement. Most of the rest is
 root, its capabilities, and the network namespace, which the daemon needs."""
-WORST_UNPRIVILEGED_EXPOSURE = 15
+WORST_UNPRIVILEGED_EXPOSURE = 13
 
 REPEATED = ("After", "SystemCallFilter", "ReadOnlyPaths")
 

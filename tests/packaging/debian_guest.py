@@ -176,7 +176,6 @@ def run_in_debian(
     *,
     installed: Sequence[Path] = (),
     deadline_s: float = LAB_DEADLINE_S,
-    counted: bool = False,
 ) -> Outcome:
     """Boot a release and run a script in a directory with files; then power it off.
 
@@ -186,8 +185,6 @@ def run_in_debian(
         files: paths, or texts, by name.
         installed: packages that are installed before it boots.
         deadline_s: for all of it.
-        counted: its clock counts instructions, one per nanosecond, while its CPUs run,
-            so that what it measures does not depend on how busy this machine is.
     """
     with tempfile.TemporaryDirectory(prefix="vm-", dir="/var/tmp") as name:
         directory = Path(name)
@@ -202,7 +199,6 @@ def run_in_debian(
             *("-cpu", "Haswell", "-m", str(MEMORY_MIB), "-smp", str(CPUS)),
             *("-nodefaults", "-display", "none", "-serial", f"file:{console}"),
             *("-device", "pc-testdev"),
-            *(("-icount", "shift=0") if counted else ()),
             *("-acpitable", f"file={build_table(PSTATES, cpus=CPUS)}"),
             *("-kernel", str(kernel), "-initrd", str(initrd), "-append", _CMDLINE),
             *("-drive", f"file={disk},format=raw,if=virtio"),

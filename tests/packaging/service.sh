@@ -37,7 +37,7 @@ list_files() {
     find / -xdev \( -path /tmp -o -path /proc -o -path /var/log -o -path /var/cache -o -path /var/tmp \
         -o -path /var/lib/libvirt -o -path /var/lib/systemd -o -path /root -o -path /etc/tuned \) -prune \
         -o ! -name '*-' -print
-    find /run /tmp -maxdepth 1 ! -name "systemd-private-*"
+    find /run -maxdepth 1
 }
 # A domain without channels; the first one has its own.
 define_plain() {
