@@ -12,8 +12,9 @@ from cli.framework.session import Answer, connect, show
 from cli.framework.settings import Output, OutputOption, settings_of
 from cli.framework.watch import WatchableCommand, WatchOption, show_query
 from cli.output.echo import echo, print_json
-from cli.output.tables.energy import build_energy, explain_domain, watts
+from cli.output.tables.energy import build_energy, explain_domain
 from orchestrator.control.client import ControlClient
+from orchestrator.values.energy_text import watts
 
 app = new_app(doc="Energy: show what is drawn and saved, explain, calibrate.")
 

@@ -15,7 +15,6 @@ from cli.output.tables.cells import (
     is_simulated,
     plural,
 )
-from cli.output.tables.energy import watts
 from cli.output.tables.status import cpu_summary
 from cli.top.charts import spark
 from cli.top.cpu_map import cpu_map, legend
@@ -25,6 +24,7 @@ from cli.top.notes import event_line, note_line
 from cli.top.pages import help_page, warnings_page
 from cli.top.snapshot import Snapshot, listed_domains, warnings
 from cli.top.view import Layout, Page, Sort, View
+from orchestrator.values.energy_text import watts
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cli.output.tables.cells import NONE, frequency, name
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from orchestrator.values.energy_text import energy_text, watts
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
@@ -36,21 +37,6 @@ _CURVE_COLUMNS = (
 )
 _SHOWN_WATTS = 0.05
 """With one digit, less is not seen."""
-_KWH_FROM = 0.1
-_KILO = 1_000
-
-
-def watts(value: float, error: float | None = None) -> str:
-    """Format a power: `12.3 W`, or with its uncertainty, `12.3 ±0.4 W`."""
-    return f"{value:.1f} W" if error is None else f"{value:.1f} ±{error:.1f} W"
-
-
-def energy_text(joules: float) -> str:
-    """Format an energy in watt-hours."""
-    watt_hours = joules / 3_600
-    if abs(watt_hours) >= _KWH_FROM * _KILO:
-        return f"{watt_hours / _KILO:.2f} kWh"
-    return f"{watt_hours:.2f} Wh"
 
 
 def value_text(saved: SavedValue, joules: float) -> str:
