@@ -43,6 +43,7 @@ from orchestrator.performer.channel_connector import ChannelConnector
 from orchestrator.performer.energy_runner import EnergyRunner
 from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
 from orchestrator.performer.event_queue import EventQueue
+from orchestrator.performer.guest_energy import GuestEnergy
 from orchestrator.performer.history_keeper import HistoryKeeper
 from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
@@ -432,7 +433,8 @@ class Daemon:
         self._hypervisor.start()
         self._host_watch.start()
         self._history.start()
-        self._energy.listeners.append(self._history.add_energy)
+        guest_energy = GuestEnergy(self._inventory, self._monitor)
+        self._energy.listeners += (self._history.add_energy, guest_energy.publish)
         self._energy.update()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
         # collection.

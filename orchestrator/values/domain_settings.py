@@ -187,6 +187,12 @@ class DomainSettings:
         default=True,
         is_permission=True,
     )
+    energy_queries: bool | None = setting(
+        "energy-queries",
+        "Whether the guest may query the energy that the domain draws and saves.",
+        default=True,
+        is_permission=True,
+    )
     guest_policies: bool | None = setting(
         "guest-policies",
         "Whether the guest may send policies for its vCPUs.",

@@ -15,6 +15,7 @@ const SETTINGS = {
     turbo: "Turbo",
     mode: "Mode",
     queries: "Queries by the guest",
+    energy_queries: "Queries of its energy",
     guest_policies: "Policies by the guest",
     generation: "Packet size",
     onboarding: "Channels by rules",

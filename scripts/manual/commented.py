@@ -47,6 +47,7 @@ _EXAMPLES: dict[str, object] = {
     "turbo": False,
     "mode": "observe",
     "queries": True,
+    "energy_queries": False,
     "guest_policies": False,
     "policies": "utilisation up-above=0.9; workload low vcpus=3",
     "generation": 464,

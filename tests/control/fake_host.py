@@ -213,6 +213,7 @@ RIGHTS = Rights(
     turbo=Permission(value=False, source="host"),
     mode=ModeRight(value=Mode.ENFORCE, source="metadata"),
     queries=Permission(value=True, source="default"),
+    energy_queries=Permission(value=True, source="default"),
     guest_policies=Permission(value=True, source="default"),
     generation=GenerationRight(value=None, source="default"),
     onboarding=OnboardingRight(value="none", source="default"),

@@ -108,6 +108,8 @@ class Rights(Document):
     """Whether its requests change frequencies."""
     queries: Permission
     """Whether it may query the frequencies and capabilities of its vCPUs."""
+    energy_queries: Permission
+    """Whether it may query the energy that the domain draws and saves."""
     guest_policies: Permission
     """Whether it may send policies for its vCPUs."""
     generation: GenerationRight

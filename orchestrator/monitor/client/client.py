@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from orchestrator.channel.protocol import EnergyFigures
     from orchestrator.monitor.client.views import (
         Grant,
         GuestVote,
@@ -404,6 +405,10 @@ class Monitor:
     def grant_of(self, group: int) -> Grant:
         """Return what was last set for a group."""
         return self._records.grant_of(group)
+
+    def write_energy(self, uuid: DomainId, figures: EnergyFigures) -> None:
+        """Let a domain's guest query what the domain draws; for ten seconds."""
+        self._records.write_energy(uuid, figures, time.monotonic_ns())
 
     def votes(self) -> Iterator[tuple[DomainId, GuestVote]]:
         """Yield the votes of all guests; after `stop`, the last ones."""
