@@ -226,6 +226,7 @@ class _Interval:
             host_khz=self._mean_khz(self._observer.free_groups),
             meters=meters,
             source=source,
+            run_s=_sum_by_domain(runs),
             by_core=_share_cores(runs, meters) if meters and meters.cores else {},
             is_exact=self._is_exact,
         )
@@ -327,6 +328,13 @@ def _fastest(sample: Sample, groups: tuple[int, ...]) -> int:
         return 0 if found is None else _khz_of(found)
     known = (sample.groups.get(group) for group in groups)
     return max((_khz_of(it) for it in known if it is not None), default=0)
+
+
+def _sum_by_domain(runs: Iterable[ThreadRun]) -> dict[DomainId, float]:
+    run_s: dict[DomainId, float] = defaultdict(float)
+    for run in runs:
+        run_s[run.uuid] += run.run_s
+    return dict(run_s)
 
 
 def _share_cores(

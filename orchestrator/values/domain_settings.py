@@ -199,6 +199,12 @@ class DomainSettings:
         default=True,
         is_permission=True,
     )
+    rapl: bool | None = setting(
+        "rapl",
+        "Whether the domain's QEMU may read the domain's energy at"
+        " `[energy] rapl_socket`, for RAPL registers of the guest.",
+        default=False,
+    )
     policies: str | None = setting(
         "policies",
         'Policies for its vCPUs, as in "utilisation up-above=0.9; workload low'

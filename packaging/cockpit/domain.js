@@ -17,6 +17,7 @@ const SETTINGS = {
     queries: "Queries by the guest",
     energy_queries: "Queries of its energy",
     guest_policies: "Policies by the guest",
+    rapl: "RAPL registers",
     generation: "Packet size",
     onboarding: "Channels by rules",
     idle_latency_us: "Idle latency",

@@ -48,6 +48,8 @@ _EXAMPLES: dict[str, object] = {
     "mode": "observe",
     "queries": True,
     "energy_queries": False,
+    "rapl": True,
+    "rapl_socket": "/run/vmpower/rapl.sock",
     "guest_policies": False,
     "policies": "utilisation up-above=0.9; workload low vcpus=3",
     "generation": 464,

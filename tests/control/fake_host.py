@@ -215,6 +215,7 @@ RIGHTS = Rights(
     queries=Permission(value=True, source="default"),
     energy_queries=Permission(value=True, source="default"),
     guest_policies=Permission(value=True, source="default"),
+    rapl=Permission(value=False, source="default"),
     generation=GenerationRight(value=None, source="default"),
     onboarding=OnboardingRight(value="none", source="default"),
     idle_latency_us=LatencyRight(value=50, source="rule dpdk-*"),

@@ -36,6 +36,7 @@ DEFAULTS: dict[str, object] = {
     "queries": True,
     "energy_queries": True,
     "guest_policies": True,
+    "rapl": False,
     "generation": None,
 }
 
@@ -64,6 +65,7 @@ def rights(daemon: DaemonProcess) -> dict[str, Any]:
         ("queries", "queries = false", False, "Queries no"),
         ("energy_queries", "energy_queries = false", False, "Energy queries no"),
         ("guest_policies", "guest_policies = false", False, "Guest policies no"),
+        ("rapl", "rapl = true", True, "RAPL yes"),
         ("generation", "generation = 460", 460, "Generation 460"),
     ],
 )

@@ -36,6 +36,7 @@ POLICIES = st.builds(
     queries=ANSWER,
     energy_queries=ANSWER,
     guest_policies=ANSWER,
+    rapl=ANSWER,
     generation=st.none() | st.sampled_from(GENERATIONS),
     onboard=ANSWER,
     policies=st.none() | st.sampled_from(LINES),
@@ -48,7 +49,7 @@ WORDS = st.sampled_from(TRICKY + MORE) | st.text(
 NAMES = st.sampled_from(
     [
         *("min", "max", "turbo", "mode", "queries", "energy-queries"),
-        *("guest-policies", "generation", "onboard", "policies", "other"),
+        *("guest-policies", "rapl", "generation", "onboard", "policies", "other"),
     ]
 )
 

@@ -112,6 +112,8 @@ class Rights(Document):
     """Whether it may query the energy that the domain draws and saves."""
     guest_policies: Permission
     """Whether it may send policies for its vCPUs."""
+    rapl: Permission
+    """Whether its QEMU may read its energy, for RAPL registers of the guest."""
     generation: GenerationRight
     """Generation of its guest's packets."""
     onboarding: OnboardingRight
