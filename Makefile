@@ -7,7 +7,7 @@ ARGS ?=
 RELEASE ?= trixie
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test test-release fuzz corpus lint man api docs bench guest deb test-service \
+.PHONY: help setup demo check test test-release fuzz corpus lint man api pictures docs bench guest deb test-service \
 	release-check clean
 
 help: ## list the targets
@@ -53,6 +53,9 @@ man: setup ## generate docs/man and examples/vmpower.toml from the code
 
 api: setup ## generate the client's side of the API and docs/api.md, docs/json.md
 	@$(PYTHON) -m scripts.api
+
+pictures: setup ## draw docs/top.svg and docs/status.svg again; a minute
+	@$(PYTHON) -m scripts.pictures docs
 
 docs: setup ## build the documentation as a site in dist/docs
 	@$(PYTHON) -m scripts.site

@@ -29,6 +29,7 @@ from orchestrator.config import (
     MetricsConfig,
     UncoreConfig,
 )
+from orchestrator.config_lines import KeyLines
 from orchestrator.errors import ConfigError
 from orchestrator.policy.rule import PolicyRule, read_rule
 from orchestrator.policy.text import parse_policies
@@ -88,9 +89,15 @@ def load_config(file: Path | None) -> Config:
         )
     merged: dict[str, Any] = {}
     origins: Origins = {}
+    texts: dict[Path, str] = {}
     for path in configuration_files(main):
-        _merge(merged, _read_toml(path), path, origins)
-    return config_from(merged, origins)
+        texts[path] = _read(path)
+        _merge(merged, _parse(texts[path], path), path, origins)
+    config, problems = _convert_all(merged)
+    if config is None:
+        lines = {path: KeyLines(text) for path, text in texts.items()}
+        raise ConfigError(_describe(problems, origins, lines), hint=_HELP)
+    return config
 
 
 def configuration_files(main: Path) -> list[Path]:
@@ -99,35 +106,43 @@ def configuration_files(main: Path) -> list[Path]:
     return [path for path in (main, *drop_ins) if path.is_file()]
 
 
-def config_from(table: dict[str, Any], origins: Origins | None = None) -> Config:
+def config_from(table: dict[str, Any]) -> Config:
     """Build a configuration from parsed TOML.
 
-    Args:
-        table: the merged files.
-        origins: the file of each key, to be named in errors.
-
     Raises:
-        ConfigError: as `load_config`.
+        ConfigError: as `load_config`, without files and lines.
     """
+    config, problems = _convert_all(table)
+    if config is None:
+        raise ConfigError(_describe(problems, {}, {}), hint=_HELP)
+    return config
+
+
+def _convert_all(table: dict[str, Any]) -> tuple[Config | None, list[Problem]]:
+    """Return the configuration, or what is wrong with it."""
     errors: list[Problem] = []
     config = _build(Config, table, "", errors)
     if config is not None:
         errors += _find_problems(config)
-    if errors:
-        raise ConfigError(_describe(errors, origins or {}), hint=_HELP)
-    return typing.cast("Config", config)
+    return (None if errors else config), errors
 
 
-def _describe(problems: list[Problem], origins: Origins) -> str:
-    """Join problems in one line, each file before its own."""
-    by_file: dict[str, list[str]] = {}
-    for problem in problems:
-        files = ", ".join(map(str, _files_of(problem.key, origins)))
-        by_file.setdefault(files, []).append(f"{problem.key}: {problem.text}")
+def _describe(
+    problems: list[Problem], origins: Origins, lines: dict[Path, KeyLines]
+) -> str:
+    """Join problems in one line, each with its file and line."""
     return "; ".join(
-        f"{files}: {'; '.join(texts)}" if files else "; ".join(texts)
-        for files, texts in by_file.items()
+        ": ".join((*_place(problem.key, origins, lines), problem.key, problem.text))
+        for problem in problems
     )
+
+
+def _place(key: str, origins: Origins, lines: dict[Path, KeyLines]) -> tuple[str, ...]:
+    """Return the files and lines that set a key; empty: none is known."""
+    files = _files_of(key, origins)
+    found = [(file, lines[file].find(key)) for file in files]
+    named = [f"{file}:{line}" if line else str(file) for file, line in found]
+    return (", ".join(named),) if named else ()
 
 
 def _files_of(key: str, origins: Origins) -> list[Path]:
@@ -154,12 +169,19 @@ def key_of(name: str) -> str:
     return name.removesuffix("_")
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> str:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: {error}", hint=_HELP) from error
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}", hint=_HELP) from error
     except RecursionError as error:
         raise ConfigError(f"{path}: arrays nested too deeply") from error

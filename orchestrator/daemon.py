@@ -51,22 +51,14 @@ from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.performer.rapl_helper import RaplHelper
 from orchestrator.performer.state_keeper import StateKeeper
 from orchestrator.performer.virtual_packages import VirtualPackages
-from orchestrator.power.attribute_journal import (
-    ATTRIBUTE_JOURNAL_NAME,
-    AttributeJournal,
-)
-from orchestrator.power.attribute_kinds import name_attributes
-from orchestrator.power.held_attributes import HeldAttributes
-from orchestrator.power.held_groups import HeldGroups
-from orchestrator.power.held_limits import HeldLimits
-from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
-from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
+from orchestrator.power.held_settings import HeldSettings
 from orchestrator.power.obtained import ObtainedFrequencies
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import Topology, read_topology
 from orchestrator.power.tree_lock import CpuTreeLock
 from orchestrator.reporting.event_log import EventLog
 from orchestrator.sampling.kinds import build_samplers
+from orchestrator.sampling.qemu_times import PROC
 from orchestrator.saved.store import STATE_NAME, StateStore
 from orchestrator.system.service_manager import notify
 from orchestrator.values.domain_settings import Mode
@@ -76,7 +68,6 @@ if TYPE_CHECKING:
 
     from orchestrator.control.models import EventRecord
     from orchestrator.events import Event
-    from orchestrator.power.held_attributes import AttributeReplay
     from orchestrator.values.domain import DomainId
 
 logger = logging.getLogger(__name__)
@@ -104,19 +95,10 @@ def _network_root(config: Config) -> Path:
     return root if (root / "class" / "net").is_dir() else KERNEL_SYSFS
 
 
-def _held_groups(tree: CpuTree, config: Config) -> HeldGroups:
-    journal = Journal(config.run_dir / JOURNAL_NAME, tree)
-    return HeldGroups(tree, journal, fallback_governor=config.power.fallback_governor)
-
-
-def _held_limits(tree: CpuTree, config: Config) -> HeldLimits:
-    journal = LimitJournal(config.run_dir / LIMIT_JOURNAL_NAME, tree)
-    return HeldLimits(tree, journal)
-
-
-def _held_attributes(tree: CpuTree, config: Config) -> HeldAttributes:
-    journal = AttributeJournal(config.run_dir / ATTRIBUTE_JOURNAL_NAME, tree)
-    return HeldAttributes(tree, journal)
+def _proc(tree: CpuTree) -> Path:
+    """Return /proc, or its imitation in a tree whose guests are simulated, too."""
+    imitation = tree.root / "proc"
+    return imitation if tree.is_simulated and imitation.is_dir() else PROC
 
 
 def _fifos(
@@ -126,45 +108,6 @@ def _fifos(
         dpdk_commands.execute(message, by=f"fifo{cpu}", cpu=cpu)
 
     return None if directory is None else Fifos(directory, execute)
-
-
-def _log_replay(replay: Replay, what: str) -> None:
-    """Log what became of the settings that a previous run left.
-
-    Args:
-        replay: the result of replaying a journal.
-        what: the setting.
-    """
-    if replay.restored:
-        logger.warning(
-            "restored clock groups left by a previous run groups=%s (%s)",
-            ",".join(map(str, replay.restored)),
-            what,
-        )
-    if replay.left:
-        logger.info(
-            "not restored: %s was changed since the previous run groups=%s",
-            what,
-            ",".join(map(str, replay.left)),
-        )
-    for number, refusal in replay.kept.items():
-        logger.error("not restored group=%d (%s): %s", number, what, refusal)
-    if replay.set_aside:
-        logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
-
-
-def _log_attributes(replay: AttributeReplay) -> None:
-    """Log what became of the attributes that a previous run left."""
-    if replay.restored:
-        names = name_attributes(replay.restored)
-        logger.warning("restored settings left by a previous run: %s", names)
-    if replay.left:
-        names = name_attributes(replay.left)
-        logger.info("not restored: changed since the previous run: %s", names)
-    for path, refusal in {**replay.kept, **replay.refused}.items():
-        logger.error("not restored: %s: %s", name_attributes([path]), refusal)
-    if replay.set_aside:
-        logger.warning("%s: set aside as %s", replay.reason, replay.set_aside)
 
 
 def _history_store(config: Config) -> HistoryStore | None:
@@ -209,9 +152,11 @@ class Daemon:
         event_log = EventLog(feed, self._keep_event, self._uuid_of)
         self._tree = CpuTree(config.sysfs_root)
         self._tree_lock = CpuTreeLock(self._tree)
-        self._held_groups = _held_groups(self._tree, config)
-        self._held_limits = _held_limits(self._tree, config)
-        self._held_attributes = _held_attributes(self._tree, config)
+        self._held = HeldSettings(
+            self._tree,
+            config.run_dir,
+            fallback_governor=config.power.fallback_governor,
+        )
         self._monitor = Monitor(
             release_after_s=config.power.release_after_s,
             post=self.post,
@@ -248,9 +193,7 @@ class Daemon:
             inventory=self._inventory,
             hypervisor=self._hypervisor,
             monitor=self._monitor,
-            held_groups=self._held_groups,
-            held_limits=self._held_limits,
-            held_attributes=self._held_attributes,
+            held=self._held,
             policy_runner=self._policy_runner,
             state_keeper=self._state_keeper,
             domain_calls=domain_calls,
@@ -310,6 +253,7 @@ class Daemon:
             tree=self._tree,
             find_qemu=processes.find,
             react=self.react,
+            proc=_proc(self._tree),
         )
         guest_energy = GuestEnergy(inventory, self._monitor)
         packages = VirtualPackages(inventory)
@@ -431,13 +375,7 @@ class Daemon:
             self._tree_lock.release()
 
     def _take_over_tree(self) -> None:
-        groups = self._held_groups.replay()
-        _log_replay(groups, "governor")
-        for number in groups.kept:  # what is below is restored after them
-            self._held_limits.suspend(number)
-            self._held_attributes.suspend(number)
-        _log_replay(self._held_limits.replay(), "limit")
-        _log_attributes(self._held_attributes.replay())
+        self._held.replay()
         self._monitor.use_lock(self._tree_lock.open_for_monitor())
 
     async def _serve(self) -> None:
@@ -448,7 +386,7 @@ class Daemon:
         topology = read_topology(self._tree)
         self.react(events.TopologyRead(topology))
         numbers = [group.number for group in topology.groups]
-        self.react(events.KernelLimitsRead(self._held_limits.refresh(numbers)))
+        self.react(events.KernelLimitsRead(self._held.limits.refresh(numbers)))
         self.react(events.StateLoaded(saved))
         self._is_state_loaded = True
         self._performer.perform([StartMonitor()])
@@ -521,15 +459,6 @@ class Daemon:
         await asyncio.to_thread(self._history.close)
 
     def _restore(self) -> None:
-        refused = self._held_groups.restore_all() + self._held_limits.restore_all()
-        attributes = self._held_attributes.restore_all()
-        for path, refusal in attributes.refused.items():
-            logger.warning("not restored: %s: %s", name_attributes([path]), refusal)
-        refused += [
-            f"{name_attributes([path])}: {refusal}"
-            for path, refusal in attributes.kept.items()
-        ]
-        for reason in refused:
-            logger.error("not restored, try `vmpower restore`: %s", reason)
-        if self._tree_lock.is_held and not refused:
+        is_restored = self._held.restore_all()
+        if self._tree_lock.is_held and is_restored:
             logger.info("stopped, all CPU settings restored")

@@ -239,7 +239,7 @@ def test_drop_ins_override_in_the_order_of_their_names(tmp_path: Path) -> None:
     assert (config.bounds.max_khz, config.bounds.turbo) == (2_000_000, False)
 
 
-def test_an_error_names_the_file_that_has_it(tmp_path: Path) -> None:
+def test_an_error_names_the_file_and_the_line_that_have_it(tmp_path: Path) -> None:
     main = write(
         tmp_path,
         "vmpower.toml",
@@ -250,11 +250,12 @@ def test_an_error_names_the_file_that_has_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(main)
     assert str(caught.value) == (
-        f"{main}: mod: unknown key, did you mean 'mode'?;"
-        " bounds.turbo: expected true or false, got 1;"
-        f" {first}: bounds.max_khz: invalid frequency 'fast': expected 2.3GHz, 2300MHz"
-        f" or kHz; {second}: domain[0].mach: unknown key, did you mean 'match'?;"
-        " domain[0].turbo: expected true or false, got 1; domain[0].match: missing"
+        f"{main}:1: mod: unknown key, did you mean 'mode'?;"
+        f" {main}:3: bounds.turbo: expected true or false, got 1;"
+        f" {first}:2: bounds.max_khz: invalid frequency 'fast': expected 2.3GHz,"
+        f" 2300MHz or kHz; {second}:2: domain[0].mach: unknown key, did you mean"
+        f" 'match'?; {second}:3: domain[0].turbo: expected true or false, got 1;"
+        f" {second}:1: domain[0].match: missing"
     )
 
 
@@ -263,7 +264,7 @@ def test_limits_of_two_files_that_contradict_name_both(tmp_path: Path) -> None:
     other = write(tmp_path, "conf.d/a.toml", "[bounds]\nmax_khz = 1000000")
     with pytest.raises(ConfigError) as caught:
         load_config(main)
-    assert str(caught.value).startswith(f"{main}, {other}: bounds: min_khz 2000000")
+    assert str(caught.value).startswith(f"{main}:1, {other}:1: bounds: min_khz 2000000")
 
 
 def test_a_given_file_must_exist(tmp_path: Path) -> None:

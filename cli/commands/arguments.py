@@ -15,7 +15,7 @@ from cli.output.echo import print_json
 
 if TYPE_CHECKING:
     from orchestrator.hypervisor.descriptions import Scope
-    from orchestrator.hypervisor.operator import FoundDomain
+    from orchestrator.hypervisor.lookup import FoundDomain
     from orchestrator.values.units import KHz
 
 POWER_OFF_NOTE = "Changes will take effect after the domain is fully powered off."

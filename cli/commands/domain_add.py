@@ -30,7 +30,7 @@ from cli.output.progress import working
 if TYPE_CHECKING:
     from cli.commands.pinning import Placement
     from domain_templates import Network, Template, TemplateSpec
-    from orchestrator.hypervisor.operator import FoundDomain
+    from orchestrator.hypervisor.lookup import FoundDomain
     from orchestrator.hypervisor.p_states import PStateDefinition
     from orchestrator.values.domain_settings import DomainSettings
 

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
     from orchestrator import config as configurations
     from orchestrator.hypervisor.descriptions import Scope
-    from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
+    from orchestrator.hypervisor.lookup import FoundDomain
+    from orchestrator.hypervisor.operator import OperatorConnection
 
 Domains: TypeAlias = Annotated[
     list[str] | None,

@@ -27,7 +27,8 @@ from cli.output.echo import Hints, echo
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
+    from orchestrator.hypervisor.lookup import FoundDomain
+    from orchestrator.hypervisor.operator import OperatorConnection
 
 
 def pin(  # noqa: PLR0913 - each parameter is an option of the command

@@ -29,7 +29,7 @@ from cli.output.echo import Hints, echo
 from orchestrator.values.domain_settings import DomainSettings, Form
 
 if TYPE_CHECKING:
-    from orchestrator.hypervisor.operator import FoundDomain
+    from orchestrator.hypervisor.lookup import FoundDomain
 
 _ALL = "all"
 

@@ -19,8 +19,8 @@ from orchestrator.values.cpuset import name_all
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.hypervisor.lookup import FoundDomain
     from orchestrator.hypervisor.manual_onboarding import Change, Preview
-    from orchestrator.hypervisor.operator import FoundDomain
     from orchestrator.hypervisor.p_states import PStateChange
 
 _SAVED_STATE = (

@@ -17,10 +17,11 @@ from orchestrator.power.attribute_journal import (
     AttributeJournal,
 )
 from orchestrator.power.attribute_kinds import name_attributes
-from orchestrator.power.held_attributes import AttributeReplay, HeldAttributes
+from orchestrator.power.held_attributes import HeldAttributes
 from orchestrator.power.held_limits import HeldLimits
-from orchestrator.power.journal import JOURNAL_NAME, Journal, Replay
+from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.limit_journal import LIMIT_JOURNAL_NAME, LimitJournal
+from orchestrator.power.replay import Replay
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.tree_lock import CpuTreeLock
 
@@ -63,7 +64,7 @@ def restore(
         raise typer.Exit(ExitStatus.FAILED)
 
 
-def _replay(path: Path, tree: CpuTree) -> tuple[Replay, AttributeReplay]:
+def _replay(path: Path, tree: CpuTree) -> tuple[Replay[int], Replay[str]]:
     claim = CpuTreeLock(tree)
     try:
         claim.acquire()
@@ -83,7 +84,7 @@ def _replay(path: Path, tree: CpuTree) -> tuple[Replay, AttributeReplay]:
         claim.release()
 
 
-def _combine(governors: Replay, limits: Replay) -> Replay:
+def _combine(governors: Replay[int], limits: Replay[int]) -> Replay[int]:
     """Return what became of each clock group: of its governor and of its limits."""
     kept = dict(governors.kept)
     for number, reason in limits.kept.items():
@@ -104,7 +105,7 @@ def _check(journal: Journal) -> None:
         raise JournalError(str(error), hint=hint) from error.__cause__
 
 
-def _document(groups: Replay, attributes: AttributeReplay) -> "Restoration":
+def _document(groups: Replay[int], attributes: Replay[str]) -> "Restoration":
     kept = {**attributes.kept, **attributes.refused}
     return {
         "restored": list(groups.restored),
@@ -118,8 +119,8 @@ def _document(groups: Replay, attributes: AttributeReplay) -> "Restoration":
     }
 
 
-def _report(path: Path, groups: Replay, attributes: AttributeReplay) -> None:
-    if groups == Replay() and attributes == AttributeReplay():
+def _report(path: Path, groups: Replay[int], attributes: Replay[str]) -> None:
+    if groups.is_empty and attributes.is_empty:
         echo(f"nothing to restore in {path}")
     for number in groups.restored:
         echo(f"clock group {number}: restored")

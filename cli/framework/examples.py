@@ -180,5 +180,9 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
             "Eight CPUs with the driver of most Intel servers",
         ),
     ),
+    "vmpower try": (
+        Example("vmpower try", "Until Ctrl-C; type in another terminal what it prints"),
+        Example("vmpower try --driver amd-pstate", "With the driver of AMD servers"),
+    ),
 }
 """By the full name of the command."""

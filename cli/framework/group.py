@@ -129,6 +129,7 @@ class VmpowerGroup(LazyGroup):
         "completion": "cli.completion.command",
         "tuned-profile": "cli.commands.tuned_profile",
         "simulate": "cli.commands.simulate",
+        "try": "cli.trial.command",
     }
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:  # noqa: ANN401 - typer's

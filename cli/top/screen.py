@@ -87,7 +87,7 @@ def _page(snapshot: Snapshot, view: View, width: int) -> list[Text]:
 
 
 def _header(snapshot: Snapshot, view: View, width: int) -> list[Text]:
-    daemon, libvirt = snapshot.status["daemon"], snapshot.status["libvirt"]
+    daemon = snapshot.status["daemon"]
     # The most important first: a narrow screen truncates the rest.
     left = Text.assemble(("vmpower top", "bold"))
     if is_simulated(snapshot.status["cpus"]):
@@ -100,19 +100,33 @@ def _header(snapshot: Snapshot, view: View, width: int) -> list[Text]:
     if snapshot.unreachable is not None:
         text = f" vmpowerd does not respond, retrying: {snapshot.unreachable} "
         return [spread(left, right, width), Text(text, "bold white on red")]
-    if libvirt["connected"]:
-        below = Text.assemble("libvirt connected  ", (printable(libvirt["uri"]), "dim"))
-    else:
-        why = printable(libvirt["reason"] or "unknown reason")
-        below = Text(f"libvirt not connected: {why}", "red")
-        if libvirt["stale_since"]:
-            since = format_time(libvirt["stale_since"], snapshot.now.tzinfo, "%H:%M:%S")
-            below.append(f"; domains as of {since}")
+    return [spread(left, right, width), _second_header_line(snapshot, width)]
+
+
+def _second_header_line(snapshot: Snapshot, width: int) -> Text:
+    """Show libvirt, energy and CPUs; the URI gives way to the energy."""
+    libvirt = _libvirt(snapshot)
+    uri = Text("  ").append(printable(snapshot.status["libvirt"]["uri"]), "dim")
+    if not snapshot.status["libvirt"]["connected"]:
+        uri = Text()
     counts = Text(f"CPUs: {cpu_summary(snapshot.status['cpus'])}", "dim")
-    energy = _energy(snapshot)
-    if below.cell_len + energy.cell_len + counts.cell_len < width:
-        counts = energy.append_text(counts)
-    return [spread(left, right, width), spread(below, counts, width)]
+    with_energy = Text.assemble(_energy(snapshot), counts)
+    for left in (libvirt + uri, libvirt):
+        if left.cell_len + with_energy.cell_len < width:
+            return spread(left, with_energy, width)
+    return spread(libvirt + uri, counts, width)
+
+
+def _libvirt(snapshot: Snapshot) -> Text:
+    libvirt = snapshot.status["libvirt"]
+    if libvirt["connected"]:
+        return Text("libvirt connected")
+    why = printable(libvirt["reason"] or "unknown reason")
+    text = Text(f"libvirt not connected: {why}", "red")
+    if libvirt["stale_since"]:
+        since = format_time(libvirt["stale_since"], snapshot.now.tzinfo, "%H:%M:%S")
+        text.append(f"; domains as of {since}")
+    return text
 
 
 def _energy(snapshot: Snapshot) -> Text:

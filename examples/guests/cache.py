@@ -48,12 +48,14 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     """Return the path of the cached ``name``; call ``make(path)`` if it is missing.
 
     ``make`` creates a file or a directory at the given path; if it raises, nothing is
-    cached. It must not call this function, which holds the lock of the cache.
+    cached. Another process that needs the same name waits for it; others do not.
     """
     path = cache_directory() / name
     if path.exists():
         return path
-    with (cache_directory() / "making.lock").open("w") as lock:
+    locks = cache_directory() / "locks"
+    locks.mkdir(exist_ok=True)
+    with (locks / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
             return path

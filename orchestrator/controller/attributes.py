@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory, Placement
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord, Placement
     from orchestrator.rights import Resolved, Rights
 
 _MOST_PERFORMANCE = 0

@@ -20,7 +20,7 @@ from orchestrator.controller.actions import (
     SaveState,
     Severity,
 )
-from orchestrator.controller.inventory import CONNECTED_STATES, ChannelRecord
+from orchestrator.controller.records import CONNECTED_STATES, ChannelRecord
 from orchestrator.monitor.link.commands import (
     CloseChannel,
     SwitchChannel,
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import ChannelKey, DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import ChannelKey, DomainRecord
     from orchestrator.values.domain import ChannelSpec, DomainId
 
 FIRST_RETRY_S = 0.02

@@ -24,7 +24,7 @@ from orchestrator.controller import (
     setting_changes,
 )
 from orchestrator.controller.actions import DescribeDomain, Report, SaveState, Severity
-from orchestrator.controller.inventory import DomainRecord, Inventory
+from orchestrator.controller.records import DomainRecord
 from orchestrator.monitor.link.commands import (
     DefineDomain,
     ForgetDomain,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
+    from orchestrator.controller.inventory import Inventory
     from orchestrator.values.domain import DomainId, DomainSpec
 
 

@@ -28,7 +28,8 @@ from orchestrator.values.refusal import Refusal
 if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import GroupRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import GroupRecord
     from orchestrator.values.domain import PCpu
 
 CONFIRM_AFTER_S = 0.5

@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import (
-        DomainRecord,
-        Inventory,
-        Placement,
-    )
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord, Placement
     from orchestrator.rights import Rights
     from orchestrator.values.domain import DomainId, PCpu, VCpu
 

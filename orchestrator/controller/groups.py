@@ -35,11 +35,8 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import (
-        DomainRecord,
-        GroupRecord,
-        Inventory,
-    )
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord, GroupRecord
 
 
 def define(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:

@@ -27,7 +27,7 @@ from orchestrator.controller.actions import (
     Severity,
 )
 from orchestrator.controller.group_lifecycle import GroupStage
-from orchestrator.controller.inventory import GroupRecord
+from orchestrator.controller.records import GroupRecord
 from orchestrator.limits import NO_LIMITS, UNLIMITED_KHZ, Limits
 from orchestrator.values.cpuset import name_cpus
 from orchestrator.values.units import format_khz

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord, GroupRecord
 
 
 def hold(inventory: Inventory, numbers: Iterable[int]) -> list[Action]:

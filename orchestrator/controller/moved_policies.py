@@ -22,7 +22,8 @@ from orchestrator.saved.state import SavedPolicy
 
 if TYPE_CHECKING:
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.values.domain import DomainSpec, GuestPolicy
 
 

@@ -28,7 +28,7 @@ from orchestrator.controller.actions import (
     Report,
     Severity,
 )
-from orchestrator.controller.inventory import OnboardingRecord
+from orchestrator.controller.records import OnboardingRecord
 from orchestrator.events import ChannelsAttached
 from orchestrator.onboarding.plan import ChannelPlan, plan_by_rule
 from orchestrator.onboarding.rule import NONE
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.config import Config
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.onboarding.rule import OnboardRule
     from orchestrator.values.domain import DomainChannels, DomainSpec
 

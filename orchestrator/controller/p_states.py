@@ -24,7 +24,8 @@ from orchestrator.values.cpuset import name_all
 if TYPE_CHECKING:
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
 
 
 def review(inventory: Inventory, record: DomainRecord) -> list[Action]:

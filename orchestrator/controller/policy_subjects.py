@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.policy.rule import PolicyRule
     from orchestrator.policy.subject import PolicyOrder
     from orchestrator.rights import Rights

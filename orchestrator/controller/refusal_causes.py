@@ -13,7 +13,7 @@ from orchestrator.channel.protocol import MAX_VCPUS
 from orchestrator.controller import drift
 from orchestrator.controller.actions import Report, Severity
 from orchestrator.controller.group_lifecycle import GroupStage
-from orchestrator.controller.inventory import ExplainedRefusal
+from orchestrator.controller.records import ExplainedRefusal
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.rights import resolve_rights
 from orchestrator.values.cpuset import name_all, name_cpus
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from orchestrator import events
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import (
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import (
         ChannelRecord,
         DomainRecord,
         GroupRecord,
-        Inventory,
         Placement,
     )
     from orchestrator.rights import Rights

@@ -14,7 +14,8 @@ from orchestrator.values.refusal import Permission
 
 if TYPE_CHECKING:
     from orchestrator.controller.actions import Action
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.policy.subject import PolicyOrder
     from orchestrator.saved.state import SavedPolicy
 

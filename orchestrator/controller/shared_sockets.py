@@ -15,11 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.controller.inventory import (
-        ChannelKey,
-        ChannelRecord,
-        Inventory,
-    )
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import ChannelKey, ChannelRecord
     from orchestrator.values.domain import DomainId
 
 

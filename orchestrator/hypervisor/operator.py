@@ -4,23 +4,19 @@
 The daemon never makes them on a client's behalf: the right to define a domain amounts
 to root.
 
-Source: virsh's lookup of a domain (id, UUID, name) and its --live, --config and
---current.
+Source: virsh's --live, --config and --current.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import libvirt
 
-from orchestrator.errors import DomainGone, HypervisorError
+from orchestrator.errors import HypervisorError
+from orchestrator.hypervisor import lookup, metadata, p_states, pinning
 from orchestrator.hypervisor import manual_onboarding as onboarding
-from orchestrator.hypervisor import metadata as policies
-from orchestrator.hypervisor import p_states
 from orchestrator.hypervisor.bounded_call import call_within
 from orchestrator.hypervisor.bounded_open import Opener
 from orchestrator.hypervisor.descriptions import Scope
@@ -30,50 +26,30 @@ from orchestrator.hypervisor.libvirt_errors import translated
 from orchestrator.hypervisor.manual_onboarding import Preview
 from orchestrator.hypervisor.p_state_tables import write_table
 from orchestrator.hypervisor.uri import check_uri
-from orchestrator.values.cpuset import format_cpulist, name_all, name_cpus
-from orchestrator.values.domain import DomainId, PCpu, VCpu
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from orchestrator.config import Config
     from orchestrator.domain_xml.metadata import ReadSettings
+    from orchestrator.hypervisor.lookup import FoundDomain
     from orchestrator.hypervisor.manual_onboarding import Change
     from orchestrator.hypervisor.p_states import PStateChange
+    from orchestrator.hypervisor.pinning import PinnedDomain
+    from orchestrator.values.domain import DomainId, VCpu
     from orchestrator.values.domain_settings import DomainSettings
 
 CHANGE_TIMEOUT_S = 60.0
 """Time for onboarding or offboarding one domain. A channel takes some 10 ms; on a busy
 host, those of a large domain may take tens of seconds."""
 _Result = TypeVar("_Result")
-_SEE_LIST = "see 'virsh list --all'"
 _DEVICE_EVENTS = (
     libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
     libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
     libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundDomain:
-    """A domain that was found."""
-
-    uuid: DomainId
-    name: str
-    is_active: bool
-    is_persistent: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinnedDomain:
-    """A domain with pinned vCPUs, and the host CPUs that they are pinned to."""
-
-    name: str
-    is_active: bool
-    pcpus: frozenset[PCpu]
-    """CPUs of vCPUs that may run anywhere are not included."""
 
 
 class OperatorConnection:
@@ -114,41 +90,16 @@ class OperatorConnection:
         self.close()
 
     def find(self, word: str) -> FoundDomain:
-        """Find a domain by its ID, UUID or name, tried in this order.
-
-        Raises:
-            DomainGone: no such domain.
-            HypervisorError: libvirt refused.
-        """
-        with translated():
-            return _found(self._look_up(word))
+        """Find a domain by its ID, UUID or name; see `lookup.find`."""
+        return lookup.find(self._connection, word)
 
     def find_all(self, words: Sequence[str]) -> tuple[FoundDomain, ...]:
-        """Find domains, each by `find` or by a shell pattern of its name: `dpdk-*`.
-
-        Raises:
-            DomainGone: no domain matches one of the words.
-            HypervisorError: libvirt refused.
-        """
-        found: dict[DomainId, FoundDomain] = {}
-        for word in words:
-            for domain in self._match(word):
-                found[domain.uuid] = domain
-        return tuple(found.values())
+        """Find domains, also by patterns of their names; see `lookup.find_all`."""
+        return lookup.find_all(self._connection, words)
 
     def list_all(self) -> tuple[FoundDomain, ...]:
-        """List all domains by name.
-
-        Raises:
-            HypervisorError: libvirt refused.
-        """
-        with translated():
-            domains = self._connection.listAllDomains(0)
-        found: list[FoundDomain] = []
-        for domain in domains:
-            with suppress(libvirt.libvirtError):  # undefined meanwhile
-                found.append(_found(domain))
-        return tuple(sorted(found, key=lambda item: item.name))
+        """List all domains by name; see `lookup.list_all`."""
+        return lookup.list_all(self._connection)
 
     def onboard(
         self,
@@ -278,7 +229,7 @@ class OperatorConnection:
         """
         with translated():
             domain = self._connection.lookupByUUIDString(uuid)
-            return policies.read_settings(domain, scope)
+            return metadata.read_settings(domain, scope)
 
     def write_settings(
         self, uuid: DomainId, wanted: Mapping[bool, DomainSettings]
@@ -291,51 +242,36 @@ class OperatorConnection:
         """
         with translated():
             domain = self._connection.lookupByUUIDString(uuid)
-            policies.write_settings(domain, wanted)
+            metadata.write_settings(domain, wanted)
 
     def list_pinned(self) -> tuple[PinnedDomain, ...]:
-        """List the domains that have pinned vCPUs.
-
-        Raises:
-            HypervisorError: libvirt refused.
-        """
-        with translated():
-            domains = self._connection.listAllDomains(0)
-        return tuple(filter(None, map(_read_pinned, domains)))
+        """List the domains that have pinned vCPUs; see `pinning.list_pinned`."""
+        return pinning.list_pinned(self._connection)
 
     def list_vcpus_on(self, cpu: int, uuid: DomainId) -> tuple[tuple[str, VCpu], ...]:
-        """List the vCPUs that are pinned to one host CPU and to no other, by domain.
+        """List the vCPUs on one host CPU; see `pinning.list_vcpus_on`."""
+        return pinning.list_vcpus_on(self._connection, cpu, uuid)
 
-        Args:
-            cpu: the host CPU.
-            uuid: a domain; of others, only those that are running count.
+    def check_cpus(self, cpus: Collection[int]) -> None:
+        """Check that host CPUs exist; see `pinning.check_cpus`."""
+        pinning.check_cpus(self._connection, cpus)
 
-        Raises:
-            HypervisorError: libvirt refused.
-        """
-        with translated():
-            domains = self._connection.listAllDomains(0)
-        return tuple(
-            (domain.name(), VCpu(vcpu))
-            for domain in domains
-            for vcpu, mask in enumerate(_read_pinning(domain, uuid))
-            if mask == (cpu,)
-        )
+    def pin(
+        self,
+        uuid: DomainId,
+        vcpu: VCpu,
+        cpus: Collection[int],
+        *,
+        live: bool = False,
+        config: bool = False,
+    ) -> None:
+        """Pin a vCPU to host CPUs; see `pinning.pin`."""
+        pinning.pin(self._connection, uuid, vcpu, cpus, live=live, config=config)
 
     @property
     def is_qemu(self) -> bool:
         """Whether the domains are QEMU's, and not those of libvirt's test driver."""
         return self.uri.startswith("qemu")
-
-    def check_cpus(self, cpus: Collection[int]) -> None:
-        """Check that host CPUs exist; they may be offline.
-
-        Raises:
-            HypervisorError: one does not, or libvirt refused.
-        """
-        with translated():
-            count = self._connection.getCPUMap(0)[0]
-        _check_exist(cpus, count)
 
     def is_network_active(self, name: str) -> bool | None:
         """Return whether a libvirt network is active; None: no such network.
@@ -366,7 +302,7 @@ class OperatorConnection:
         if made is not None:
             write_table(made.path, made.table)
         with translated():
-            return _found(self._connection.defineXML(xml))
+            return lookup.describe(self._connection.defineXML(xml))
 
     def start(self, uuid: DomainId) -> None:
         """Start a domain.
@@ -376,40 +312,6 @@ class OperatorConnection:
         """
         with translated():
             self._connection.lookupByUUIDString(uuid).create()
-
-    def pin(
-        self,
-        uuid: DomainId,
-        vcpu: VCpu,
-        cpus: Collection[int],
-        *,
-        live: bool = False,
-        config: bool = False,
-    ) -> None:
-        """Pin a vCPU to host CPUs.
-
-        Args:
-            uuid: the domain.
-            vcpu: one of its vCPUs.
-            cpus: host CPUs that it may run on.
-            live: in the running domain.
-            config: in its definition. With neither: in the running domain, or in the
-                definition if it is off.
-
-        Raises:
-            HypervisorError: libvirt refused, or no such vCPU or host CPU.
-        """
-        flags = libvirt.VIR_DOMAIN_AFFECT_LIVE if live else 0
-        flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG if config else 0
-        with translated():
-            mask = self._mask(cpus)
-            domain = self._connection.lookupByUUIDString(uuid)
-        try:
-            with translated():
-                domain.pinVcpuFlags(vcpu, mask, flags)
-        except HypervisorError as error:
-            error.hint = error.hint or _missing_vcpu(domain, vcpu)
-            raise
 
     def close(self) -> None:
         """Disconnect."""
@@ -456,112 +358,3 @@ class OperatorConnection:
                         None, event, lambda *_: self._device_events.increment(), None
                     )
                 )
-
-    def _match(self, word: str) -> list[FoundDomain]:
-        try:
-            return [self.find(word)]
-        except DomainGone:
-            if not set(word) & set("*?["):
-                raise
-        matching = [item for item in self.list_all() if fnmatchcase(item.name, word)]
-        if not matching:
-            raise DomainGone(
-                f"no domain matches '{word}'",
-                code=libvirt.VIR_ERR_NO_DOMAIN,
-                hint=_SEE_LIST,
-            )
-        return matching
-
-    def _mask(self, cpus: Collection[int]) -> tuple[bool, ...]:
-        count = self._connection.getCPUMap(0)[0]
-        if not cpus:
-            raise HypervisorError(
-                "a vCPU needs at least one CPU", hint="give a CPU list, as in 2-5,8"
-            )
-        _check_exist(cpus, count)
-        return tuple(cpu in cpus for cpu in range(count))
-
-    def _look_up(self, word: str) -> libvirt.virDomain:
-        for look_up in self._lookups(word):
-            try:
-                return look_up()
-            except libvirt.libvirtError as error:
-                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-                    raise
-        raise DomainGone(
-            f"no such domain: '{word}'",
-            code=libvirt.VIR_ERR_NO_DOMAIN,
-            hint=_SEE_LIST,
-        )
-
-    def _lookups(self, word: str) -> Iterator[Callable[[], libvirt.virDomain]]:
-        if word.isascii() and word.isdigit() and len(word) < 10:
-            yield lambda: self._connection.lookupByID(int(word))
-        if len(word) == 36:
-            yield lambda: self._look_up_uuid(word)
-        yield lambda: self._connection.lookupByName(word)
-
-    def _look_up_uuid(self, word: str) -> libvirt.virDomain:
-        try:
-            return self._connection.lookupByUUIDString(word)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_INVALID_ARG:
-                return self._connection.lookupByName(word)  # a name as long as a UUID
-            raise
-
-
-def _check_exist(cpus: Collection[int], count: int) -> None:
-    absent = [cpu for cpu in cpus if cpu >= count]
-    if absent:
-        # libvirt would ignore these, and pin to the others.
-        raise HypervisorError(
-            f"no such host CPU: {format_cpulist(absent)}",
-            hint=f"the host has {name_cpus(range(count))}",
-        )
-
-
-def _found(domain: libvirt.virDomain) -> FoundDomain:
-    return FoundDomain(
-        uuid=DomainId(domain.UUIDString()),
-        name=domain.name(),
-        is_active=bool(domain.isActive()),
-        is_persistent=bool(domain.isPersistent()),
-    )
-
-
-def _read_pinning(domain: libvirt.virDomain, uuid: str) -> list[tuple[int, ...]]:
-    """Return the host CPUs of each vCPU; none of a domain that does not count."""
-    try:
-        is_active = bool(domain.isActive())
-        if not is_active and domain.UUIDString() != uuid:
-            return []
-        masks = domain.vcpuPinInfo(0 if is_active else libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-    except libvirt.libvirtError:
-        return []  # undefined, started or stopped meanwhile
-    return [tuple(cpu for cpu, may in enumerate(mask) if may) for mask in masks]
-
-
-def _read_pinned(domain: libvirt.virDomain) -> PinnedDomain | None:
-    try:
-        is_active = bool(domain.isActive())
-        masks = domain.vcpuPinInfo(0 if is_active else libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-    except libvirt.libvirtError:
-        return None  # undefined, started or stopped meanwhile
-    pinned = (
-        {PCpu(cpu) for cpu, is_allowed in enumerate(mask) if is_allowed}
-        for mask in masks
-        if not all(mask)
-    )
-    pcpus = frozenset[PCpu]().union(*pinned)
-    if not pcpus:
-        return None
-    return PinnedDomain(name=domain.name(), is_active=is_active, pcpus=pcpus)
-
-
-def _missing_vcpu(domain: libvirt.virDomain, vcpu: int) -> str:
-    """List the vCPUs of a domain as a hint, if it lacks this one."""
-    try:
-        present = range(domain.vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_CURRENT))
-    except libvirt.libvirtError:
-        return ""
-    return "" if vcpu in present else f"the domain has {name_all('vCPU', present)}"

@@ -3,7 +3,8 @@
 
 Source: virPidFileBuildPath and virQEMUDriverConfigNew (stateDir) of libvirt: NAME.pid
 in qemu/ beside the socket of the system's libvirt, in qemu/run/ beside that of a
-session, and in ROOT/run/qemu for the embedded driver.
+session, and in ROOT/run/qemu for the embedded driver. The test driver has no processes;
+beside the file that it reads, a program that plays guests may name its own.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class QemuProcesses:
         """Find the directory of the files.
 
         Args:
-            uri: a valid one. Unknown are domains of the test driver, and those of a
+            uri: a valid one. Unknown are the domains of test:///default, and those of a
                 libvirt whose socket the URI names if its files are elsewhere.
         """
         self._directory = _find_directory(uri)
@@ -54,6 +55,8 @@ def _find_directory(uri: str) -> Path | None:
     """Return the directory of the files; None: there is none."""
     parts = urlsplit(uri)
     options = parse_qs(parts.query)
+    if parts.scheme == "test" and parts.path != "/default":
+        return Path(parts.path).parent
     if not parts.scheme.startswith("qemu"):
         return None
     socket = options.get("socket", [""])[-1]

@@ -15,7 +15,8 @@ from orchestrator.values.refusal import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.metrics.family import Family
     from orchestrator.metrics.snapshot import Snapshot
     from orchestrator.monitor.client.views import ChannelTotals

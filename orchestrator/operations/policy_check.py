@@ -20,7 +20,8 @@ from orchestrator.values.energy_preference import rank_preference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.controller.inventory import DomainRecord, Inventory, Placement
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord, Placement
     from orchestrator.policy.subject import PolicyOrder
     from orchestrator.rights import Rights
     from orchestrator.values.domain import DomainId

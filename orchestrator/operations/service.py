@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from contextlib import aclosing
@@ -14,26 +13,22 @@ from typing import TYPE_CHECKING
 from orchestrator import __version__, events
 from orchestrator.control import models
 from orchestrator.controller.actions import Report
-from orchestrator.controller.group_lifecycle import HELD, GroupStage
 from orchestrator.energy.attribution import Calibration
 from orchestrator.energy.calibration import check_calibration
 from orchestrator.energy.curves import Curve
-from orchestrator.errors import ControlError, StateError, VmpowerError
-from orchestrator.history.store import Range
+from orchestrator.errors import ControlError, VmpowerError
+from orchestrator.operations.clock_group_changes import ClockGroupChanges
+from orchestrator.operations.grant_events import GrantEvents
+from orchestrator.operations.history_reader import HistoryReader
 from orchestrator.operations.policy_check import check_policy
 from orchestrator.operations.user_names import UserNames
 from orchestrator.policy.compile import order_of
 from orchestrator.policy.errors import PolicyError
 from orchestrator.policy.subject import Source, SourceKind
 from orchestrator.reporting.energy import EnergyReport
-from orchestrator.reporting.history import check_rows, render_history
 from orchestrator.reporting.kernel_frequencies import KernelFrequencies
 from orchestrator.reporting.status import StatusBuilder, render_policy
-from orchestrator.values.cpuset import name_cpus, parse_cpulist
-from orchestrator.values.domain import DomainId
-from orchestrator.values.domain_settings import Mode
-from orchestrator.values.event_kinds import GRANT
-from orchestrator.values.units import format_khz
+from orchestrator.values.cpuset import parse_cpulist
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
@@ -41,9 +36,9 @@ if TYPE_CHECKING:
     from orchestrator.control.feed import EventFeed, EventSelection
     from orchestrator.control.metrics_endpoint import MetricsEndpoint
     from orchestrator.control.service import Exposition, HistorySelection, Peer
-    from orchestrator.controller.inventory import GroupRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import GroupRecord
     from orchestrator.events import Event
-    from orchestrator.history.store import Found
     from orchestrator.metrics.scraper import Scraper
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.operations.dpdk.commands import VmPowerManagerCommands
@@ -57,17 +52,7 @@ if TYPE_CHECKING:
     from orchestrator.power.obtained import ObtainedFrequencies
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.reporting.event_log import EventLog
-    from orchestrator.values.domain import PCpu
-
-_EVER_S = 1e12
-SET_TIMEOUT_S = 2.0
-"""Taking a group takes some 25 ms at most; after this time the kernel refuses."""
-POLL_INTERVAL_S = 0.005
-_OURS = HELD - {GroupStage.PREPARED, GroupStage.DRIFTED}
-"""Stages in which a clock group has the settings of vmpowerd."""
-SAMPLE_INTERVAL_S = 0.25
-"""How often grants are compared for the event stream, while a client follows it: as
-often as a person can read, and cheap."""
+    from orchestrator.values.domain import DomainId, PCpu
 
 
 class Operations:
@@ -104,14 +89,15 @@ class Operations:
         self._event_log = event_log
         self._feed = feed
         self._state_keeper = state_keeper
-        self._history = history
         self._scraper = scraper
         self._metrics_endpoint = metrics_endpoint
         self._energy = energy
         self._react = react
         self._names = UserNames()
         self._started_s = time.monotonic()
-        self._sampling: asyncio.Task[None] | None = None
+        self._clock_groups = ClockGroupChanges(inventory, monitor, react)
+        self._grant_events = GrantEvents(inventory, monitor, event_log, feed)
+        self._history = HistoryReader(inventory, history)
         self.is_stopping = False
 
     def _known_groups(self) -> list[ClockGroup]:
@@ -161,30 +147,11 @@ class Operations:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
         by = await self._names.describe(who)
-        record = self._settable_group(pcpu)
-        target = self._inventory.group_window(record.group.number).fit(khz)
-        before_khz = record.override_khz
-        if record.stage is GroupStage.DRIFTED:
-            self._react(events.GroupRetaken(record.group.number, by))
-        self._react(events.OverrideSet(record.group.number, target, by))
-        if not await self._takes_effect(record, target):
-            why = record.reason or "the kernel did not accept the frequency"
-            if record.override_khz == target:  # it was not changed meanwhile
-                self._undo_override(record, before_khz, by)
-            raise ControlError(f"CPU {pcpu} cannot be set: {why}", status=409)
+        self._check_not_stopping()
+        record = self._clock_groups.find(pcpu)
+        await self._clock_groups.override(pcpu, record, khz, by)
         await self._state_keeper.flush()
         return await self._cpu(record, pcpu)
-
-    def _undo_override(
-        self, record: GroupRecord, before_khz: int | None, by: str
-    ) -> None:
-        """Undo an override that failed: it must not take effect later."""
-        number = record.group.number
-        self._react(
-            events.OverrideReleased(number, by)
-            if before_khz is None
-            else events.OverrideSet(number, before_khz, by)
-        )
 
     async def release(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
         """Release the clock group to its votes; without an override, do nothing.
@@ -195,32 +162,12 @@ class Operations:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
         by = await self._names.describe(who)
-        record = self._settable_group(pcpu)
+        self._check_not_stopping()
+        record = self._clock_groups.find(pcpu)
         if record.override_khz is not None:
-            self._react(events.OverrideReleased(record.group.number, by))
-            await self._wait_until_restored(record)
+            await self._clock_groups.release(record, by)
             await self._state_keeper.flush()
         return await self._cpu(record, pcpu)
-
-    async def _wait_until_restored(self, record: GroupRecord) -> None:
-        """Wait until a group has its original settings, unless votes keep it."""
-        deadline = time.monotonic() + SET_TIMEOUT_S
-        while (
-            record.stage in _OURS
-            and not self._has_votes(record.group.number)
-            and time.monotonic() < deadline
-        ):
-            await asyncio.sleep(POLL_INTERVAL_S)
-
-    def _has_votes(self, number: int) -> bool:
-        requested_khz = self._monitor.snapshot().requested_khz
-        return any(
-            requested_khz.get((domain.spec.uuid, int(vcpu))) is not None
-            for domain in self._inventory.pinned_into(number)
-            if domain.is_enforced()
-            for vcpu, placement in domain.placements.items()
-            if number in placement.groups or number in domain.following()
-        )
 
     async def retake(self, pcpu: PCpu, *, who: Peer) -> models.Cpu:
         """Take a clock group back from another program; else do nothing.
@@ -229,53 +176,14 @@ class Operations:
             ControlError: 404 unknown CPU; 409 it cannot be set now; 503 stopping.
         """
         by = await self._names.describe(who)
-        record = self._settable_group(pcpu)
-        if record.stage is GroupStage.DRIFTED:
-            self._react(events.GroupRetaken(record.group.number, by))
-            if not await self._is_reached(record, lambda: True):
-                why = record.reason or "the kernel did not accept the governor"
-                raise ControlError(f"CPU {pcpu} not retaken: {why}", status=409)
-        return await self._cpu(record, pcpu)
-
-    def _settable_group(self, pcpu: PCpu) -> GroupRecord:
         self._check_not_stopping()
-        topology = self._inventory.topology
-        group = topology.group_of(pcpu)
-        if group is None:
-            reason = topology.unmanaged.get(pcpu)
-            if reason is None:
-                raise ControlError(f"no such CPU: {pcpu}", status=404)
-            raise ControlError(f"CPU {pcpu} cannot be set: {reason}", status=409)
-        if self._inventory.config.mode is Mode.OBSERVE:
-            raise ControlError(
-                f"CPU {pcpu} cannot be set: the daemon is in observe mode",
-                status=409,
-                hint="set mode = 'enforce' in its configuration",
-            )
-        return self._inventory.groups[group.number]
+        record = self._clock_groups.find(pcpu)
+        await self._clock_groups.retake(pcpu, record, by)
+        return await self._cpu(record, pcpu)
 
     def _check_not_stopping(self) -> None:
         if self.is_stopping:
             raise ControlError("the daemon is stopping", status=503)
-
-    async def _takes_effect(self, record: GroupRecord, khz: int) -> bool:
-        number = record.group.number
-        return await self._is_reached(
-            record, lambda: self._monitor.grant_of(number).khz == khz
-        )
-
-    async def _is_reached(
-        self, record: GroupRecord, is_reached: Callable[[], bool]
-    ) -> bool:
-        """Wait until a group is taken, and a condition is true."""
-        deadline = time.monotonic() + SET_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if record.stage is GroupStage.FAILED:
-                return False
-            if record.stage is GroupStage.TAKEN and is_reached():
-                return True
-            await asyncio.sleep(POLL_INTERVAL_S)
-        return False
 
     async def _cpu(self, record: GroupRecord, pcpu: PCpu) -> models.Cpu:
         await self._frequencies.refresh()
@@ -425,53 +333,7 @@ class Operations:
             ControlError: 400 the answer would be too long; 404 no such domain; 409 no
                 history is kept, or it cannot be read.
         """
-        wanted = Range(
-            selection.since.timestamp(),
-            selection.until.timestamp(),
-            selection.step_s,
-            is_per_domain=selection.is_per_domain or bool(selection.domain),
-        )
-        if selection.domain:
-            whole = await self._read_history(wanted._replace(step_s=_EVER_S))
-            uuids = self._history_uuids(selection.domain, whole)
-            wanted = wanted._replace(uuids=frozenset(uuids))
-        found = await self._read_history(wanted)
-        check_rows(len(found.domains))
-        # In a thread: thousands of rows take a second.
-        return await asyncio.to_thread(
-            render_history,
-            found,
-            self._inventory.config.energy,
-            since=selection.since,
-            until=selection.until,
-            step_s=selection.step_s,
-            problem=self._history.problem,
-        )
-
-    async def _read_history(self, wanted: Range) -> Found:
-        try:
-            found = await self._history.read(wanted)
-        except StateError as error:
-            raise ControlError(str(error), status=409) from error
-        if found is None:
-            raise ControlError(
-                "no history is kept",
-                status=409,
-                hint="set enabled = true in [history] of its configuration",
-            )
-        return found
-
-    def _history_uuids(self, domain: str, found: Found) -> set[str]:
-        """Return the UUIDs of a domain, or of those that had its name."""
-        specs = [record.spec for record in self._inventory.domains.values()]
-        uuids = {spec.uuid for spec in specs if str(spec.run) == domain}
-        known = {spec.uuid: spec.name for spec in specs}
-        known |= {DomainId(part.uuid): part.name for part in found.domains}
-        uuids = uuids or {uuid for uuid in known if uuid == domain.lower()}
-        uuids = uuids or {uuid for uuid, name in known.items() if name == domain}
-        if not uuids:
-            raise ControlError(f"no such domain: '{domain[:80]}'", status=404)
-        return set(uuids)
+        return await self._history.read(selection)
 
     def events(
         self, selection: EventSelection
@@ -504,36 +366,15 @@ class Operations:
     async def _read_events(
         self, selection: EventSelection
     ) -> AsyncGenerator[models.EventRecord, None]:
-        is_following_grants = selection.follow and selection.has_grants
-        if is_following_grants and self._sampling is None:
-            self._sampling = asyncio.create_task(self._sample_grants())
+        if selection.follow and selection.has_grants:
+            self._grant_events.start()
         async with aclosing(self._feed.read(selection)) as stream:
             async for record in stream:
                 yield record
 
-    async def _sample_grants(self) -> None:
-        grants = self._monitor.snapshot().grants
-        await asyncio.sleep(SAMPLE_INTERVAL_S)
-        while self._feed.are_clocks_followed:
-            now = self._monitor.snapshot().grants
-            for number, khz in now.items():
-                if khz is not None and grants.get(number) != khz:
-                    self._event_log.publish(self._grant_report(number, khz))
-            grants = now
-            await asyncio.sleep(SAMPLE_INTERVAL_S)
-        self._sampling = None
-
-    def _grant_report(self, number: int, khz: int) -> Report:
-        record = self._inventory.groups.get(number)
-        cpus = name_cpus(record.group.pcpus if record else ())
-        is_simulated = record is not None and record.group.is_simulated
-        text = f"{cpus} at {format_khz(khz)}{' (simulated)' * is_simulated}"
-        return Report(GRANT, text, facts={"group": number, "khz": khz})
-
     def stop(self) -> None:
         """Refuse changes from now on, and end all streams."""
         self.is_stopping = True
-        if self._sampling:
-            self._sampling.cancel()
+        self._grant_events.stop()
         self._names.stop()
         self._feed.close()

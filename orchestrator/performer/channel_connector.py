@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events
 from orchestrator.channel.acceptance import Connection
 from orchestrator.channel.endpoint import connect
-from orchestrator.controller.inventory import CONNECTED_STATES
+from orchestrator.controller.records import CONNECTED_STATES
 from orchestrator.errors import (
     EndpointAbsent,
     EndpointContended,

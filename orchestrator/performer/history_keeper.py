@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.control.models import EventRecord
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.energy.residency import EnergyInterval
     from orchestrator.history.minute import Minute
     from orchestrator.history.store import Found, HistoryStore, Range

@@ -51,9 +51,7 @@ if TYPE_CHECKING:
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.performer.state_keeper import StateKeeper
     from orchestrator.power.attribute_state import AttributeState
-    from orchestrator.power.held_attributes import HeldAttributes
-    from orchestrator.power.held_groups import HeldGroups
-    from orchestrator.power.held_limits import HeldLimits
+    from orchestrator.power.held_settings import HeldSettings
     from orchestrator.power.kernel_limits import KernelLimits
     from orchestrator.power.obtained import ObtainedFrequencies
     from orchestrator.reporting.event_log import EventLog
@@ -81,9 +79,7 @@ class Performer:
         inventory: Inventory,
         hypervisor: Hypervisor,
         monitor: Monitor,
-        held_groups: HeldGroups,
-        held_limits: HeldLimits,
-        held_attributes: HeldAttributes,
+        held: HeldSettings,
         policy_runner: PolicyRunner,
         state_keeper: StateKeeper,
         domain_calls: CallPool,
@@ -95,9 +91,9 @@ class Performer:
         self._inventory = inventory
         self._hypervisor = hypervisor
         self._monitor = monitor
-        self._held_groups = held_groups
-        self._held_limits = held_limits
-        self._held_attributes = held_attributes
+        self._held_groups = held.groups
+        self._held_limits = held.limits
+        self._held_attributes = held.attributes
         self._policy_runner = policy_runner
         self._event_log = event_log
         self._post = post
@@ -153,7 +149,7 @@ class Performer:
             actions.UnpinGroup: self._unpin,
             actions.DropGroup: self._journal,
             actions.VerifyGroups: DriftDetector(
-                held_groups, monitor.grant_of, self._power_calls, post, obtained
+                held.groups, monitor.grant_of, self._power_calls, post, obtained
             ).verify,
             **dict.fromkeys(get_args(Decided), monitor.send),
             CloseChannel: self._close_channel,

@@ -17,7 +17,8 @@ from orchestrator.values.domain import DomainId, PCpu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.energy.residency import EnergyInterval
 
 

@@ -3,8 +3,8 @@
 
 Theory of operation: these attributes read as they were written, so that a value read is
 one of ours, or another program's. Each operation reads first and writes only what
-differs, so it can be repeated at any time; what was refused is retried by the next one.
-Originals are journalled before the first write. Then:
+differs (`held_values`), so it can be repeated at any time; what was refused is retried
+by the next one. What is read decides:
 
 * ours: it is held, and the original is restored when it is no longer wanted;
 * another program's: it is left as it is, reported, and never restored. It is replaced
@@ -24,24 +24,24 @@ Source: fs/kernfs/dir.c of the kernel (kernfs_get_inode), fs/sysfs/file.c.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.errors import JournalError, SysfsError
-from orchestrator.power.attribute import restore_attribute, write_attribute
-from orchestrator.power.attribute_journal import HeldAttribute
+from orchestrator.errors import SysfsError
 from orchestrator.power.attribute_kinds import KINDS, kind_of
 from orchestrator.power.attribute_state import AttributeState, Outcome
+from orchestrator.power.held_journal import HeldValue
+from orchestrator.power.held_values import Change, HeldValues
+from orchestrator.power.replay import Replay
 from orchestrator.power.sysfs import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
+    from orchestrator.errors import JournalError
     from orchestrator.power.attribute_journal import AttributeJournal
     from orchestrator.power.sysfs import CpuTree
 
@@ -51,50 +51,27 @@ _INVALID = frozenset({errno.EPERM, errno.EINVAL})
 on a host whose firmware has switched turbo off: writing 0 is EPERM (measured)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttributeReplay:
-    """Result of restoring the attributes that a previous run left."""
-
-    restored: tuple[str, ...] = ()
-    """Paths of those that have their original values again."""
-    left: tuple[str, ...] = ()
-    """Those that another program has changed since, or that are gone."""
-    kept: Mapping[str, str] = field(default_factory=dict)
-    """Those that stay journalled, with what the kernel refused."""
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """Those whose original the kernel refuses whenever it is written, with its answer;
-    they stay as they are, and are forgotten."""
-    set_aside: Path | None = None
-    """New path of a journal that could not be used."""
-    reason: str = ""
-    """Why it was set aside, for people."""
-
-
-class _Found(NamedTuple):
+class _File(NamedTuple):
     """An attribute as it was read."""
 
     value: bytes
     inode: int
 
 
-class _Change(NamedTuple):
-    """A write that is due."""
+class _Due(NamedTuple):
+    """A write that is due, and what was read before it."""
 
-    path: str
-    held: HeldAttribute
-    """What the journal must have before the write."""
-    value: str | None
-    """To be written; None: the original."""
+    write: Change
+    found: _File
     shown: str
-    """What is read before the write."""
-    inode: int
 
     @property
     def order(self) -> int:
         """Whether it is written before others (-1), after them (1), or neither."""
-        if not kind_of(self.path).is_upper_limit:
+        path, held, value = self.write
+        if not kind_of(path).is_upper_limit:
             return 0
-        new = self.value or first_line(self.held.original)
+        new = value or first_line(held.original)
         # Decimal numbers.
         return -1 if (len(new), new) > (len(self.shown), self.shown) else 1
 
@@ -107,13 +84,10 @@ class HeldAttributes:
 
     def __init__(self, tree: CpuTree, journal: AttributeJournal) -> None:
         self._tree = tree
-        self._journal = journal
+        self._values = HeldValues(tree, journal)
         self._lock = threading.Lock()
         self._wanted: dict[str, str] = {}
         """By path, or by the pattern of a kind."""
-        self._held: dict[str, HeldAttribute] = {}
-        self._journalled: dict[str, HeldAttribute] = {}
-        """What the journal has: at least everything that is held."""
         self._inodes: dict[str, int] = {}
         """Of the files that were written."""
         self._left: dict[str, int] = {}
@@ -125,7 +99,7 @@ class HeldAttributes:
         self._news: dict[str, AttributeState] = {}
         """What has changed and was not returned yet."""
 
-    def replay(self) -> AttributeReplay:
+    def replay(self) -> Replay[str]:
         """Restore the attributes that a previous run has left, as far as possible.
 
         Those that the kernel refuses are retried by each `refresh`.
@@ -134,8 +108,7 @@ class HeldAttributes:
             JournalError: the journal cannot be read or replaced.
         """
         with self._lock:
-            self._held, aside = self._journal.load()
-            self._journalled = dict(self._held)
+            aside = self._values.load()
             return replace(
                 self._restore(), set_aside=aside.set_aside, reason=aside.reason
             )
@@ -198,7 +171,7 @@ class HeldAttributes:
             self._resumed |= paths
             self._reconcile(paths & self._concerned())
 
-    def restore_all(self) -> AttributeReplay:
+    def restore_all(self) -> Replay[str]:
         """Restore every original, also of what is suspended.
 
         Clock groups are restored before. What is refused stays journalled.
@@ -209,22 +182,22 @@ class HeldAttributes:
             self._suspended.clear()
             return self._restore()
 
-    def _restore(self) -> AttributeReplay:
+    def _restore(self) -> Replay[str]:
         """Restore what is held; nothing is wanted."""
-        paths = sorted(self._held)
+        paths = self._values.paths()
         ours = {path for path in paths if self._is_ours(path)}
         self._reconcile(paths)
         news = self._take_news()
         refused = {
             path: state.problem
             for path, state in news.items()
-            if state.outcome is Outcome.REFUSED and path not in self._held
+            if state.outcome is Outcome.REFUSED and path not in self._values
         }
-        over = [p for p in paths if p not in self._held and p not in refused]
-        return AttributeReplay(
+        over = [p for p in paths if p not in self._values and p not in refused]
+        return Replay(
             restored=tuple(path for path in over if path in ours),
             left=tuple(path for path in over if path not in ours),
-            kept={p: self._latest[p].problem for p in paths if p in self._held},
+            kept={p: self._latest[p].problem for p in paths if p in self._values},
             refused=refused,
         )
 
@@ -234,13 +207,13 @@ class HeldAttributes:
             return
         kind, root = kind_of(key), self._tree.root
         found = (str(path.relative_to(root)) for path in root.glob(key))
-        paths = [*filter(kind.has, found), *filter(kind.has, self._held)]
+        paths = [*filter(kind.has, found), *filter(kind.has, self._values.paths())]
         # The pattern itself, which is no file, if the kernel has none of them.
         yield from paths or [key]
 
     def _concerned(self) -> set[str]:
         wanted = {path for key in self._wanted for path in self._expand(key)}
-        return wanted | self._held.keys()
+        return wanted.union(self._values.paths())
 
     def _wanted_of(self, path: str) -> str | None:
         return self._wanted.get(path, self._wanted.get(kind_of(path).every))
@@ -251,10 +224,10 @@ class HeldAttributes:
 
     # Reading
 
-    def _read(self, path: str) -> _Found:
+    def _read(self, path: str) -> _File:
         fd = self._tree.open(path, writable=False)
         try:
-            return _Found(self._tree.read_fd(fd, path), os.fstat(fd).st_ino)
+            return _File(self._tree.read_fd(fd, path), os.fstat(fd).st_ino)
         finally:
             os.close(fd)
 
@@ -266,11 +239,12 @@ class HeldAttributes:
             shown = first_line(self._read(path).value)
         except SysfsError as error:
             return error.errno not in _ABSENT
-        return kind_of(path).canonical(shown) in self._held[path].ours
+        held = self._values.get(path)
+        return held is not None and kind_of(path).canonical(shown) in held.ours
 
     # Deciding
 
-    def _plan(self, path: str) -> _Change | AttributeState | None:
+    def _plan(self, path: str) -> _Due | AttributeState | None:
         """Read an attribute and decide what to do.
 
         Returns:
@@ -279,13 +253,13 @@ class HeldAttributes:
         Raises:
             SysfsError: it cannot be read.
         """
-        if path not in self._held and self._wanted_of(path) is None:
+        held = self._values.get(path)
+        if held is None and self._wanted_of(path) is None:
             return None
         found, kind = self._read(path), kind_of(path)
         shown = kind.canonical(first_line(found.value))
         if path in self._suspended:
             return AttributeState(Outcome.SUSPENDED, shown)
-        held = self._held.get(path)
         if held is not None and shown in held.ours:
             self._inodes[path] = found.inode
             self._resumed.discard(path)
@@ -300,7 +274,7 @@ class HeldAttributes:
             return self._plan_held(path, held, shown, found)
         return self._plan_new(path, shown, found)
 
-    def _is_still_held(self, path: str, shown: str, found: _Found) -> bool:
+    def _is_still_held(self, path: str, shown: str, found: _File) -> bool:
         """Whether the original counts although another value than ours is shown."""
         if found.inode != self._inodes.get(path, found.inode):
             return False
@@ -310,22 +284,22 @@ class HeldAttributes:
         return False
 
     def _plan_held(
-        self, path: str, held: HeldAttribute, shown: str, found: _Found
-    ) -> _Change | AttributeState:
+        self, path: str, held: HeldValue, shown: str, found: _File
+    ) -> _Due | AttributeState:
         """Decide about an attribute whose original is to be restored."""
         kind, wanted = kind_of(path), self._wanted_of(path)
         original = kind.canonical(first_line(held.original))
         if wanted is None or kind.is_enough(original, wanted):
-            return _Change(path, held, None, shown, found.inode)
-        if held.ours[0] == wanted and shown in held.ours:
+            return _Due(Change(path, held, None), found, shown)
+        if held.ours[-1] == wanted and shown in held.ours:
             return AttributeState(Outcome.HELD, shown)
-        ours = (wanted, *(own for own in held.ours if own != wanted))
-        change = _Change(path, held._replace(ours=ours), wanted, shown, found.inode)
-        return self._unless_impossible(change)
+        ours = (*(own for own in held.ours if own != wanted), wanted)
+        change = Change(path, held._replace(ours=ours), wanted)
+        return self._unless_impossible(_Due(change, found, shown))
 
     def _plan_new(
-        self, path: str, shown: str, found: _Found
-    ) -> _Change | AttributeState | None:
+        self, path: str, shown: str, found: _File
+    ) -> _Due | AttributeState | None:
         """Decide about an attribute that vmpowerd has not written."""
         kind, wanted = kind_of(path), self._wanted_of(path)
         if wanted is None:
@@ -334,21 +308,21 @@ class HeldAttributes:
             return AttributeState(Outcome.SUFFICIENT, shown)
         if self._left.get(path) == found.inode:
             return AttributeState(Outcome.LEFT, shown)
-        held = HeldAttribute(found.value, (wanted,))
-        change = _Change(path, held, wanted, shown, found.inode)
-        return self._unless_impossible(change)
+        change = Change(path, HeldValue(found.value, (wanted,)), wanted)
+        return self._unless_impossible(_Due(change, found, shown))
 
-    def _unless_impossible(self, change: _Change) -> _Change | AttributeState:
-        kind, wanted = kind_of(change.path), change.value or ""
-        problem = kind.find_obstacle(self._tree, change.path, wanted, self._wanted_of)
+    def _unless_impossible(self, due: _Due) -> _Due | AttributeState:
+        path, _held, value = due.write
+        find_obstacle = kind_of(path).find_obstacle
+        problem = find_obstacle(self._tree, path, value or "", self._wanted_of)
         if problem:
-            return AttributeState(Outcome.REFUSED, change.shown, problem)
-        return change
+            return AttributeState(Outcome.REFUSED, due.shown, problem)
+        return due
 
     # Writing
 
     def _reconcile(self, paths: Iterable[str]) -> None:
-        changes: list[_Change] = []
+        due: list[_Due] = []
         states: dict[str, AttributeState | None] = {}
         for path in sorted(paths):
             try:
@@ -356,19 +330,19 @@ class HeldAttributes:
             except SysfsError as error:
                 states[path] = self._on_unreadable(path, error)
                 continue
-            if isinstance(planned, _Change):
-                changes.append(planned)
+            if isinstance(planned, _Due):
+                due.append(planned)
             else:
                 states[path] = planned
-        problem = self._journal_first(changes)
-        for change in sorted(changes, key=lambda change: change.order):
-            if problem and change.value is not None:
-                refused = AttributeState(Outcome.REFUSED, change.shown, problem)
-                states[change.path] = refused
+        due.sort(key=lambda each: each.order)
+        refused = self._values.apply([each.write for each in due])
+        for each in due:
+            path = each.write.path
+            if path in refused:
+                states[path] = self._on_refused(each, refused[path])
             else:
-                states[change.path] = self._write(change)
-        with contextlib.suppress(JournalError):  # retried by the next operation
-            self._store(self._held)
+                states[path] = self._on_written(each)
+        self._values.save()
         self._note(states)
 
     def _on_unreadable(self, path: str, error: SysfsError) -> AttributeState | None:
@@ -380,71 +354,41 @@ class HeldAttributes:
         self._forget(path)
         return None
 
-    def _journal_first(self, changes: Iterable[_Change]) -> str:
-        """Journal what is about to be written; return why that failed, as text."""
-        due = {c.path: c.held for c in changes if c.value is not None}
-        if not due:
-            return ""
-        try:
-            self._store({**self._held, **due})
-        except JournalError as error:
-            return str(error)
-        return ""
-
-    def _store(self, held: Mapping[str, HeldAttribute]) -> None:
-        is_lost = bool(held) and not self._journal.is_on_disk()
-        known = self._journalled
-        is_covered = held.keys() == known.keys() and all(
-            known[path].covers(attribute) for path, attribute in held.items()
-        )
-        if not is_covered or is_lost:
-            self._journal.write(held)
-            self._journalled = dict(held)
-
-    def _write(self, change: _Change) -> AttributeState | None:
-        path = change.path
-        try:
-            self._write_one(change)
-        except SysfsError as error:
-            return self._on_refused(change, error)
+    def _on_written(self, due: _Due) -> AttributeState:
+        path, _held, value = due.write
         self._resumed.discard(path)
-        shown = self._read_back(change)
-        if change.value is None:
+        shown = self._read_back(due.write)
+        if value is None:
             self._forget(path)
             is_over = self._wanted_of(path) is None
             outcome = Outcome.RELEASED if is_over else Outcome.SUFFICIENT
             return AttributeState(outcome, shown)
-        self._inodes[path] = change.inode
-        ours = tuple(dict.fromkeys((change.value, shown)))
-        self._held[path] = change.held._replace(ours=ours)
+        self._inodes[path] = due.found.inode
+        self._values.note_shown(path, shown)
         return AttributeState(Outcome.HELD, shown)
 
-    def _read_back(self, change: _Change) -> str:
+    def _read_back(self, written: Change) -> str:
         """Return what the kernel shows after a write: it may have rounded the value."""
-        canonical = kind_of(change.path).canonical
+        canonical = kind_of(written.path).canonical
         try:
-            return canonical(first_line(self._read(change.path).value))
+            return canonical(first_line(self._read(written.path).value))
         except SysfsError:  # the CPUs went offline
-            return change.value or canonical(first_line(change.held.original))
+            return written.value or canonical(first_line(written.held.original))
 
-    def _on_refused(self, change: _Change, error: SysfsError) -> AttributeState | None:
-        path = change.path
-        if error.errno in _ABSENT:
-            return self._on_unreadable(path, error)
-        if change.value is None and error.errno in _INVALID:
-            self._forget(path)
-        return AttributeState(Outcome.REFUSED, change.shown, str(error))
-
-    def _write_one(self, change: _Change) -> None:
-        if change.value is None:
-            self._tree.write(change.path, change.held.original, restore_attribute)
-        else:
-            value = change.value.encode("ascii")
-            self._tree.write(change.path, value, write_attribute)
+    def _on_refused(
+        self, due: _Due, error: JournalError | SysfsError
+    ) -> AttributeState | None:
+        path, _held, value = due.write
+        if isinstance(error, SysfsError):
+            if error.errno in _ABSENT:
+                return self._on_unreadable(path, error)
+            if value is None and error.errno in _INVALID:
+                self._forget(path)
+        return AttributeState(Outcome.REFUSED, due.shown, str(error))
 
     def _forget(self, path: str) -> None:
         """Forget the original of an attribute."""
-        self._held.pop(path, None)
+        self._values.forget(path)
         self._inodes.pop(path, None)
         self._resumed.discard(path)
 
@@ -464,7 +408,7 @@ class HeldAttributes:
                 state = state._replace(effect=effect)
             if state != known:
                 self._news[path] = state
-            is_over = self._wanted_of(path) is None and path not in self._held
+            is_over = self._wanted_of(path) is None and path not in self._values
             if is_over:
                 self._latest.pop(path, None)
                 self._left.pop(path, None)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from orchestrator.errors import VmpowerError
     from orchestrator.power.group import ClockGroup, PreparedGroup
-    from orchestrator.power.journal import Journal, Replay
+    from orchestrator.power.journal import Journal
     from orchestrator.power.mechanisms.contract import Mechanism
+    from orchestrator.power.replay import Replay
     from orchestrator.power.sysfs import CpuTree
     from orchestrator.power.topology import Topology
 
@@ -196,7 +197,7 @@ class HeldGroups:
         self._unrestored.discard(number)
         self._taken.discard(number)
 
-    def replay(self) -> Replay:
+    def replay(self) -> Replay[int]:
         """Restore the groups that a previous run left taken, as far as possible.
 
         Raises:

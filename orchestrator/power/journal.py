@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import JournalError, SysfsError
@@ -41,6 +41,7 @@ from orchestrator.power.journal_document import (
     is_attribute_of,
 )
 from orchestrator.power.mechanisms.registry import ORIGINALS
+from orchestrator.power.replay import Replay
 from orchestrator.power.sysfs import first_line, policy_path
 from orchestrator.system.durable_file import (
     FileVersion,
@@ -61,23 +62,6 @@ if TYPE_CHECKING:
 
 JOURNAL_NAME = "restore.json"
 """File name in a daemon's run directory, also for `vmpower restore`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
-    """Result of replaying a journal."""
-
-    restored: tuple[int, ...] = ()
-    """Clock groups whose originals are all restored."""
-    left: tuple[int, ...] = ()
-    """Clock groups that were not taken (any more), and stay as they are."""
-    kept: Mapping[int, str] = field(default_factory=dict)
-    """Clock groups that stay journalled, with what the kernel refused: usually their
-    CPUs are offline. Replay again when that has changed."""
-    set_aside: Path | None = None
-    """New path of a journal that could not be used."""
-    reason: str = ""
-    """Why it was set aside, for people."""
 
 
 class Journal:
@@ -178,7 +162,7 @@ class Journal:
             raise self._failure("remove", error) from error
         self._remember({}, None)
 
-    def replay(self, only: Collection[int] | None = None) -> Replay:
+    def replay(self, only: Collection[int] | None = None) -> Replay[int]:
         """Restore the journalled originals, as far as the kernel permits.
 
         Args:
@@ -203,7 +187,9 @@ class Journal:
         self.forget(*restored, *left)
         return replace(aside, restored=tuple(restored), left=tuple(left), kept=kept)
 
-    def _read_or_set_aside(self) -> tuple[Mapping[int, tuple[Original, ...]], Replay]:
+    def _read_or_set_aside(
+        self,
+    ) -> tuple[Mapping[int, tuple[Original, ...]], Replay[int]]:
         """Read the file; one that cannot be used is set aside and not replayed."""
         try:
             document = self._load()
@@ -223,7 +209,7 @@ class Journal:
         except OSError as error:
             raise self._failure("read", error) from error
         try:
-            document = decode_document(data, self._is_permitted)
+            document = self._decode(data)
         except ValueError as error:
             raise _UnreadableError(
                 f"invalid restore journal {self._path}: {error}",
@@ -232,6 +218,14 @@ class Journal:
         if not self._why_unusable(document):
             self._drivers = {**document.drivers, **self._drivers}
         return document
+
+    def _decode(self, data: bytes) -> Document:
+        """Decode the bytes of the file.
+
+        Raises:
+            ValueError: not a valid journal.
+        """
+        return decode_document(data, self._is_permitted)
 
     def _is_replaced(self, number: int) -> bool:
         """Whether a group has another scaling driver than when it was journalled."""
@@ -258,7 +252,7 @@ class Journal:
         except SysfsError as error:
             raise JournalError(f"cannot identify this boot: {error}") from error
 
-    def _set_aside(self, suffix: str, reason: str) -> Replay:
+    def _set_aside(self, suffix: str, reason: str) -> Replay[int]:
         aside = self._path.with_name(f"{self._path.name}.{suffix}")
         try:
             self._path.replace(aside)

@@ -228,3 +228,8 @@ def policy_path(number: int, name: str = "") -> str:
     """Return the path of an attribute of policyN, relative to the root."""
     directory = f"{CPU_DIR}/cpufreq/policy{number}"
     return f"{directory}/{name}" if name else directory
+
+
+def policy_number(path: str) -> int:
+    """Return the number of the cpufreq policy that an attribute belongs to."""
+    return int(path.split("/")[-2].removeprefix("policy"))

@@ -17,7 +17,8 @@ from orchestrator.values.units import format_khz
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from orchestrator.controller.inventory import GroupRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import GroupRecord
     from orchestrator.power.topology import ClockReading
     from orchestrator.values.domain import PCpu
 

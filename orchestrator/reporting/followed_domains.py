@@ -12,7 +12,8 @@ from orchestrator.values.domain_settings import ThreadFrequency
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord, GroupRecord
     from orchestrator.monitor.client.views import MonitorSnapshot
 
 _HIGHEST = float("inf")

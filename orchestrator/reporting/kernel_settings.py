@@ -27,7 +27,8 @@ from orchestrator.values.cpuset import name_all
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from orchestrator.controller.inventory import DomainRecord, Inventory, Placement
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord, Placement
 
 
 def list_settings(inventory: Inventory) -> Iterator[models.KernelSetting]:

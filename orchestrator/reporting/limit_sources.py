@@ -12,7 +12,8 @@ from orchestrator.values.cpuset import name_all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.controller.inventory import DomainRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.rights import Rights
 
 HARDWARE, KERNEL = "hardware", "kernel"

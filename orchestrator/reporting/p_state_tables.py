@@ -12,7 +12,8 @@ from orchestrator.values.cpuset import name_all
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orchestrator.controller.inventory import DomainRecord, Inventory, Placement
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord, Placement
     from orchestrator.values.frequencies import FrequencyTable
 
 

@@ -31,12 +31,8 @@ from orchestrator.values.domain_settings import SETTINGS
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 
-    from orchestrator.controller.inventory import (
-        ChannelRecord,
-        DomainRecord,
-        GroupRecord,
-        Inventory,
-    )
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import ChannelRecord, DomainRecord, GroupRecord
     from orchestrator.monitor.client.views import MonitorSnapshot
     from orchestrator.policy.subject import PolicyStatus
     from orchestrator.power.topology import ClockReading

@@ -13,27 +13,14 @@ import pytest
 
 from cli.app import app
 from tests.cli.commands import new_runner
-from tests.control.fake_daemon import FakeDaemon, serving
+from tests.control.fixtures import daemon, run_dir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from typer.testing import Result
 
+__all__ = ["daemon", "run_dir"]
+
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
-    with serving(tmp_path) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def run_dir(daemon: FakeDaemon, tmp_path: Path) -> Path:
-    """Return the runtime directory of the daemon."""
-    assert daemon.domains
-    return tmp_path
 
 
 class Vmpower(Protocol):

@@ -337,7 +337,7 @@ def test_a_change_through_the_read_only_socket_exits_with_4(
 def test_help_lists_every_command(vmpower: Vmpower, group: tuple[str, ...]) -> None:
     commands = {
         (): "status top domain channel cpu policy energy apply template events report"
-        " advise doctor restore completion tuned-profile simulate",
+        " advise doctor restore completion tuned-profile simulate try",
         ("domain",): "list show add pin onboard offboard set",
         ("policy",): "list set preview remove",
         ("energy",): "show explain calibrate",

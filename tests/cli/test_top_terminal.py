@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.busy_daemon import busy_daemon
+from scripts.pictures import busy_daemon
 from tests.cli.conftest import run_process
 from tests.cli.tmux import PROMPT, TmuxTerminal
 from tests.control.fake_daemon import serving

@@ -9,24 +9,13 @@ import pytest
 
 from orchestrator.control import CONTROL_SOCKET, READ_ONLY_SOCKET
 from orchestrator.control.client import ControlClient
-from tests.control.fake_daemon import FakeDaemon, serving
+from tests.control.fixtures import daemon, run_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
-    with serving(tmp_path) as daemon:
-        yield daemon
-
-
-@pytest.fixture
-def run_dir(daemon: FakeDaemon, tmp_path: Path) -> Path:
-    """Return the directory of the daemon's sockets."""
-    assert daemon.domains
-    return tmp_path
+__all__ = ["daemon", "run_dir"]
 
 
 @pytest.fixture

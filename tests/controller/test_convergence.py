@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator import events as e
 from orchestrator.controller.group_lifecycle import GroupStage
-from orchestrator.controller.inventory import CONNECTED_STATES
+from orchestrator.controller.records import CONNECTED_STATES
 from orchestrator.values.domain import DomainState
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain, topology, vcpu

@@ -22,7 +22,7 @@ from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain, topology, vcpu
 
 if TYPE_CHECKING:
-    from orchestrator.controller.inventory import Placement
+    from orchestrator.controller.records import Placement
     from orchestrator.power.topology import Topology
 
 

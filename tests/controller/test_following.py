@@ -24,7 +24,7 @@ from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain, topology, vcpu
 
 if TYPE_CHECKING:
-    from orchestrator.controller.inventory import DomainRecord
+    from orchestrator.controller.records import DomainRecord
     from orchestrator.values.domain import DomainSpec
 
 FOLLOW = DomainSettings(emulator=ThreadFrequency.FOLLOW)

@@ -14,7 +14,7 @@ from orchestrator.config import Config, PowerConfig
 from orchestrator.controller import actions as a
 from orchestrator.controller import groups
 from orchestrator.controller.group_lifecycle import GroupStage
-from orchestrator.controller.inventory import GroupRecord
+from orchestrator.controller.records import GroupRecord
 from orchestrator.monitor.link.commands import AnswerTake
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import domain, topology, vcpu

@@ -20,7 +20,7 @@ from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import channel, domain
 
 if TYPE_CHECKING:
-    from orchestrator.controller.inventory import ChannelRecord
+    from orchestrator.controller.records import ChannelRecord
 
 SPEC = domain(channels=(channel(0),))
 UUID = SPEC.uuid

@@ -24,6 +24,8 @@ from tests.daemon.libvirt_test_guests import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.rig.libvirtd import SystemHost
+
 STEPS = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
 
 
@@ -72,4 +74,14 @@ def daemon(uri: str, tree: CpuTree, ends: list[GuestEnd]) -> Iterator[DaemonProc
         for number, end in enumerate(ends):
             daemon.wait_for_channel("dpdk-0", number, "open")
             end.accept()
+        yield daemon
+
+
+@pytest.fixture
+def system_daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
+    """A daemon of the system's libvirt, which releases clock groups soon."""
+    with DaemonProcess(
+        system_host.uri, tree.root, resync_s=1.0, release_after_s=0.5
+    ) as daemon:
+        daemon.wait_for(lambda status: status["libvirt"]["connected"])
         yield daemon

@@ -280,7 +280,7 @@ def test_a_typo_in_the_configuration_is_reported_and_nothing_is_started(
     done = run("--config", str(file), "--check-config")
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: {file}: bonds: unknown key, did you mean 'bounds'?\n"
+        f"error: {file}:1: bonds: unknown key, did you mean 'bounds'?\n"
         "hint: see vmpower.toml(5)\n"
     )
     assert done.stdout == ""

@@ -43,8 +43,8 @@ def read(clock: VCpuClock) -> Energy | None:
 def test_a_guest_reads_its_energy_while_it_may(
     daemon: DaemonProcess, clock: VCpuClock
 ) -> None:
-    # Its domain has no process, and the host no meter: it draws nothing.
     first = wait_for(lambda: read(clock), "figures")
+    # Its domain has no process, and the host no meter: it draws nothing.
     assert (first.watts, first.joules_total, first.source) == (0.0, 0.0, "modelled")
 
     def is_later() -> bool:

@@ -54,12 +54,8 @@ def guest(system_host: SystemHost, tree: CpuTree) -> Iterator[Guest]:
 
 
 @pytest.fixture
-def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
-    with DaemonProcess(
-        system_host.uri, tree.root, resync_s=1.0, release_after_s=0.5
-    ) as daemon:
-        daemon.wait_for(lambda status: status["libvirt"]["connected"])
-        yield daemon
+def daemon(system_daemon: DaemonProcess) -> DaemonProcess:
+    return system_daemon
 
 
 def use_governor(shell: GuestShell, governor: str) -> None:

@@ -5,24 +5,17 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
-
-import pytest
 
 from orchestrator.energy.rapl import CONSTANTS, ENERGY_STATUS, POWER_UNIT
 from tests.daemon.daemon_process import CONFIG, DaemonProcess
 from tests.performer.qemu_questions import QemuQuestions
-from tests.rig.guest import GuestSpec
-from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
+from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
-    from orchestrator.power.sysfs import CpuTree
-    from tests.rig.libvirtd import SystemHost
+    from pathlib import Path
 
-PID_FILES = Path("/run/libvirt/qemu")
-SPIN_S = 30
+    from orchestrator.power.sysfs import CpuTree
 
 
 def config(path: Path, *, rapl: str = "true") -> str:
@@ -51,41 +44,42 @@ def test_the_socket_is_there_while_it_is_configured_and_refuses_other_programs(
     assert not second.exists()
 
 
-@pytest.mark.rig
 def test_the_process_that_libvirt_names_reads_what_its_domain_draws(
-    system_host: SystemHost, tree: CpuTree, directory: Path
+    uri: str, tree: CpuTree, directory: Path
 ) -> None:
-    """The test puts itself in the place of QEMU, after the energy is accounted."""
+    """The test is the domain's QEMU, and draws energy by asking."""
     path = directory / "rapl.sock"
-    guest = system_host.start(GuestSpec(name="web", channels=(), pins={0: "0"}))
-    pid_file = PID_FILES / f"{guest.name}.pid"
-    text = pid_file.read_text()
-    try:
-        guest.talker.run("say:up")
-        with DaemonProcess(system_host.uri, tree.root, config=config(path)) as daemon:
-            wait_for(path.is_socket, "a socket")
-            assert read(path, POWER_UNIT) == [None]
-            load = Thread(target=guest.talker.run, args=(f"spin:{SPIN_S * 1000}",))
-            load.start()
+    (directory / "dpdk-0.pid").write_text(str(os.getpid()))
+    with DaemonProcess(uri, tree.root, config=config(path)) as daemon:
+        wait_for(path.is_socket, "a socket")
+        with QemuQuestions(path) as qemu:
+            assert qemu.read(POWER_UNIT) == CONSTANTS[POWER_UNIT]
 
-            def draws() -> bool:
-                energy = daemon.domain(guest.name)["energy"]
-                return energy is not None and energy["watts"] > 0
+            def is_above(counter: int) -> int | None:
+                found = qemu.read(ENERGY_STATUS)
+                assert found is not None
+                return found if found > counter else None
 
-            wait_for(draws, "power", timeout_s=GUEST_DEADLINE_S)
-            pid_file.write_text(str(os.getpid()))
-            with QemuQuestions(path) as qemu:
-                assert qemu.read(POWER_UNIT) == CONSTANTS[POWER_UNIT]
-                first = qemu.read(ENERGY_STATUS)
+            first = wait_for(lambda: is_above(0), "energy")
+            wait_for(lambda: is_above(first), "more energy")
+        energy = daemon.domain("dpdk-0")["energy"]
+        assert energy is not None
+        assert energy["joules_total"] > 0
 
-                def has_grown() -> bool:
-                    found = qemu.read(ENERGY_STATUS)
-                    assert found is not None
-                    assert first is not None
-                    return found > first > 0
 
-                wait_for(has_grown, "energy", timeout_s=GUEST_DEADLINE_S)
-            load.join()
-    finally:
-        pid_file.write_text(text)
-        guest.remove()
+def test_a_domain_without_the_setting_reads_zero(
+    uri: str, tree: CpuTree, directory: Path
+) -> None:
+    """And its QEMU starts all the same."""
+    path = directory / "rapl.sock"
+    (directory / "dpdk-0.pid").write_text(str(os.getpid()))
+    off = config(path, rapl="false")
+    with DaemonProcess(uri, tree.root, config=off) as daemon:
+
+        def draws() -> bool:
+            energy = daemon.domain("dpdk-0")["energy"]
+            return energy is not None and energy["joules_total"] > 0
+
+        wait_for(draws, "energy")
+        unit = CONSTANTS[POWER_UNIT]
+        assert read(path, POWER_UNIT, ENERGY_STATUS) == [unit, 0]

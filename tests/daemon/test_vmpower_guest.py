@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.daemon.daemon_process import DaemonProcess
 from tests.rig.shell import GuestShell, shell_guest
 from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.power.sysfs import CpuTree
+    from tests.daemon.daemon_process import DaemonProcess
     from tests.rig.guest import Guest
     from tests.rig.libvirtd import SystemHost
 
@@ -32,11 +32,8 @@ COMMAND = "python3 -I /vmpower-guest.pyz --timeout 5"
 
 
 @pytest.fixture
-def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
-    with DaemonProcess(
-        system_host.uri, tree.root, resync_s=1.0, release_after_s=0.5
-    ) as daemon:
-        yield daemon
+def daemon(system_daemon: DaemonProcess) -> DaemonProcess:
+    return system_daemon
 
 
 @pytest.fixture

@@ -13,9 +13,11 @@ from orchestrator import events
 from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.eventloop import ensure_event_loop
 from tests.hypervisor.bios_guest import Guest
+from tests.hypervisor.driver_domains import NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.rig.embed import EmbedHost
     from tests.rig.libvirtd import SessionHost
@@ -123,3 +125,15 @@ def define_xml(embed_host: EmbedHost) -> Iterator[Callable[[str], libvirt.virDom
         if domain.isActive():
             domain.destroy()
         domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
+
+
+@pytest.fixture
+def driver_hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
+    """A connection to the test driver with the domains of `driver_domains`."""
+    node = tmp_path / "node.xml"
+    node.write_text(NODE)
+    hypervisor = Hypervisor(f"test://{node}", post=recorder.post)
+    hypervisor.start()
+    recorder.wait_for("connected")
+    yield hypervisor
+    hypervisor.close(5)

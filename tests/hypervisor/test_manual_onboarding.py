@@ -12,7 +12,8 @@ from orchestrator.domain_xml.parse import parse_domain
 from orchestrator.errors import DomainGone, DomainXmlError, HypervisorError
 from orchestrator.hypervisor.descriptions import Scope
 from orchestrator.hypervisor.manual_onboarding import Change
-from orchestrator.hypervisor.operator import OperatorConnection, PinnedDomain
+from orchestrator.hypervisor.operator import OperatorConnection
+from orchestrator.hypervisor.pinning import PinnedDomain
 from orchestrator.values.domain import DomainId, PCpu
 from orchestrator.values.domain_settings import DomainSettings, Mode
 from orchestrator.values.units import KHz

@@ -11,7 +11,8 @@ import libvirt
 import pytest
 
 from orchestrator.errors import ConfigError, DomainGone, HypervisorError
-from orchestrator.hypervisor.operator import FoundDomain, OperatorConnection
+from orchestrator.hypervisor.lookup import FoundDomain
+from orchestrator.hypervisor.operator import OperatorConnection
 from orchestrator.values.domain import DomainId, VCpu
 
 if TYPE_CHECKING:

@@ -53,6 +53,14 @@ def test_without_a_runtime_directory_a_session_uses_the_cache(
     assert QemuProcesses("qemu:///session").find("fw") == 4711
 
 
+def test_of_the_test_driver_it_is_beside_the_file_of_the_domains(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "fw.pid").write_text("4711")
+    processes = QemuProcesses(f"test://{tmp_path}/node.xml")
+    assert [processes.find(name) for name in ("fw", "gone")] == [4711, None]
+
+
 @pytest.mark.parametrize(
     "uri", ["test:///default", "qemu+unix:///system?socket=/x", "qemu:///other"]
 )

@@ -14,7 +14,6 @@ from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.values.domain import (
     ChannelSpec,
     DomainChannels,
-    DomainId,
     DomainSpec,
     DomainState,
     PCpu,
@@ -22,37 +21,17 @@ from orchestrator.values.domain import (
     VCpu,
     VCpuSpec,
 )
+from tests.hypervisor.driver_domains import DEFINED, NODE, OFF, UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.hypervisor.conftest import Recorder
 
-UUID = DomainId("5579e6cd-caca-4c68-8934-da43e4863198")
-OFF = DomainId("6679e6cd-caca-4c68-8934-da43e4863198")
-NODE = f"""
-<node><domain type='test' id='1'><name>router</name><uuid>{UUID}</uuid>
-<memory>65536</memory><vcpu current='2'>3</vcpu><os><type>hvm</type></os>
-<cputune><vcpupin vcpu='0' cpuset='3'/><vcpupin vcpu='1' cpuset='9'/></cputune>
-<devices><channel type='unix'><source mode='bind' path='/tmp/powermonitor/router.0'/>
-<target type='virtio' name='virtio.serial.port.poweragent.0'/></channel></devices>
-</domain></node>"""
-DEFINED = f"""
-<domain type='test'><name>off</name><uuid>{OFF}</uuid><memory>65536</memory>
-<vcpu>2</vcpu><os><type>hvm</type></os>
-<cputune><vcpupin vcpu='0' cpuset='1-2'/></cputune></domain>"""
-
 
 @pytest.fixture
-def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
-    node = tmp_path / "node.xml"
-    node.write_text(NODE)
-    hypervisor = Hypervisor(f"test://{node}", post=recorder.post)
-    hypervisor.start()
-    recorder.wait_for("connected")
-    yield hypervisor
-    hypervisor.close(5)
+def hypervisor(driver_hypervisor: Hypervisor) -> Hypervisor:
+    return driver_hypervisor
 
 
 RUNNING = DomainChannels(

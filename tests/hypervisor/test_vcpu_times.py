@@ -8,27 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import DomainGone, HypervisorError
-from orchestrator.hypervisor.connection import Hypervisor
 from orchestrator.hypervisor.vcpu_times import interrupts_kvm, is_kvm
 from orchestrator.values.domain import DomainId
-from tests.hypervisor.test_test_driver import DEFINED, NODE, OFF, UUID
+from tests.hypervisor.driver_domains import DEFINED, OFF, UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.hypervisor.conftest import Recorder
+    from orchestrator.hypervisor.connection import Hypervisor
 
 
 @pytest.fixture
-def hypervisor(tmp_path: Path, recorder: Recorder) -> Iterator[Hypervisor]:
-    node = tmp_path / "node.xml"
-    node.write_text(NODE)
-    hypervisor = Hypervisor(f"test://{node}", post=recorder.post)
-    hypervisor.start()
-    recorder.wait_for("connected")
-    yield hypervisor
-    hypervisor.close(5)
+def hypervisor(driver_hypervisor: Hypervisor) -> Hypervisor:
+    return driver_hypervisor
 
 
 def test_the_run_time_of_each_online_vcpu_grows(hypervisor: Hypervisor) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from orchestrator import events
 from orchestrator.config import Config
 from orchestrator.controller.actions import ConnectChannel
-from orchestrator.controller.inventory import ChannelRecord, DomainRecord, Inventory
+from orchestrator.controller.inventory import Inventory
+from orchestrator.controller.records import ChannelRecord, DomainRecord
 from orchestrator.performer.channel_connector import ChannelConnector
 from tests.controller.specs import channel, domain, topology
 from tests.monitor.monitor_harness import TIMEOUT_S, UUID, monitor_harness, until

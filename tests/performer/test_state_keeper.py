@@ -7,7 +7,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from orchestrator.config import Config
-from orchestrator.controller.inventory import ChannelRecord, DomainRecord, Inventory
+from orchestrator.controller.inventory import Inventory
+from orchestrator.controller.records import ChannelRecord, DomainRecord
 from orchestrator.performer.state_keeper import StateKeeper
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree

@@ -50,16 +50,13 @@ from tests.power.failing_trees import (
     BUSY,
     DENIED,
     INVALID,
-    Death,
-    DyingTree,
     RefusingTree,
-    dying_sync,
 )
 from tests.properties import examples
 from tests.rig.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
-    from orchestrator.power.held_attributes import AttributeReplay
+    from orchestrator.power.replay import Replay
 
 LATENCY, PREFERENCE = latency_path(), preference_path()
 UMIN, UMAX = uncore_path("min_freq_khz"), uncore_path("max_freq_khz")
@@ -86,7 +83,7 @@ def held(tree: CpuTree, journal_path: Path) -> HeldAttributes:
     return HeldAttributes(tree, AttributeJournal(journal_path, tree))
 
 
-def replay(tree: CpuTree, path: Path) -> AttributeReplay:
+def replay(tree: CpuTree, path: Path) -> Replay[str]:
     """Start again after a death."""
     return HeldAttributes(tree, AttributeJournal(path, tree)).replay()
 
@@ -274,19 +271,6 @@ def test_offline_cpus_are_tried_again(tree: RefusingTree, held: HeldAttributes) 
     assert value_of(tree, PREFERENCE) == "balance_performance"
 
 
-def test_a_refused_write_leaves_nothing_to_restore(
-    tree: RefusingTree, held: HeldAttributes, journal_path: Path
-) -> None:
-    tree.unwritable[LATENCY] = BUSY
-    assert held.hold({LATENCY: "50"})[LATENCY].outcome is Outcome.REFUSED
-    assert not journal_path.exists()
-    change(tree, LATENCY, "200")
-    tree.unwritable.clear()
-    assert held.refresh()[LATENCY].outcome is Outcome.HELD
-    held.restore_all()
-    assert value_of(tree, LATENCY) == "200"
-
-
 def test_after_a_change_of_the_driver_s_mode_the_new_file_s_value_is_the_original(
     tree: CpuTree, held: HeldAttributes, journal_path: Path
 ) -> None:
@@ -320,28 +304,6 @@ def test_the_original_of_a_file_that_is_gone_is_forgotten(
     done = held.restore_all()
     assert (done.left, done.kept) == ((PREFERENCE,), {})
     assert not journal_path.exists()
-
-
-def test_without_a_journal_on_disk_nothing_is_written(
-    tree: CpuTree, tmp_path: Path
-) -> None:
-    path = tmp_path / "missing" / ATTRIBUTE_JOURNAL_NAME
-    held = HeldAttributes(tree, AttributeJournal(path, tree))
-    state = held.hold({LATENCY: "50"})[LATENCY]
-    assert (state.outcome, str(path) in state.problem) == (Outcome.REFUSED, True)
-    assert value_of(tree, LATENCY) == "0"
-    path.parent.mkdir()
-    assert held.refresh()[LATENCY].outcome is Outcome.HELD
-
-
-def test_a_journal_that_was_removed_is_written_again(
-    tree: CpuTree, held: HeldAttributes, journal_path: Path
-) -> None:
-    held.hold({LATENCY: "50"})
-    journal_path.unlink()
-    held.refresh()
-    assert replay(tree, journal_path).restored == (LATENCY,)
-    assert value_of(tree, LATENCY) == "0"
 
 
 # Energy preferences
@@ -564,41 +526,6 @@ def test_a_restore_that_is_refused_for_good_is_reported_at_the_end(
 # After a death
 
 
-@pytest.mark.parametrize("last", range(7))
-def test_a_death_at_any_write_leaves_what_the_next_start_restores(
-    tree: CpuTree, journal_path: Path, last: int
-) -> None:
-    before = read_all(tree.root)
-    dying = DyingTree(tree.root, last=last)
-    held = HeldAttributes(dying, AttributeJournal(journal_path, dying))
-    try:
-        held.hold({LATENCY: "50", PREFERENCE: "power", UMAX: "1500000"})
-        held.hold({LATENCY: "10", PREFERENCE: "200", UMAX: None})
-    except Death:
-        pass
-    assert not replay(tree, journal_path).kept
-    assert read_all(tree.root) == before
-    assert not journal_path.exists()
-
-
-@pytest.mark.parametrize("last", range(4))
-def test_a_death_while_journalling_leaves_what_the_next_start_restores(
-    tree: CpuTree, journal_path: Path, last: int
-) -> None:
-    before = read_all(tree.root)
-    sync = dying_sync(last)
-    held = HeldAttributes(tree, AttributeJournal(journal_path, tree, sync=sync))
-    died = False
-    try:
-        for value in ("50", "10", "20"):
-            held.hold({LATENCY: value})
-    except Death:
-        died = True
-    assert died
-    replay(tree, journal_path)
-    assert read_all(tree.root) == before
-
-
 def test_a_replay_reports_what_was_restored_and_what_another_program_has_changed(
     tree: RefusingTree, held: HeldAttributes, journal_path: Path
 ) -> None:
@@ -613,15 +540,6 @@ def test_a_replay_reports_what_was_restored_and_what_another_program_has_changed
     assert value_of(tree, paths[1]) == "20"
     tree.unreadable.clear()
     assert replay(tree, journal_path).restored == (paths[2],)
-
-
-def test_a_journal_of_another_boot_is_set_aside(
-    tree: CpuTree, held: HeldAttributes, journal_path: Path
-) -> None:
-    held.hold({LATENCY: "50"})
-    rewrite(journal_path, boot_id="another")
-    assert replay(tree, journal_path).set_aside is not None
-    assert value_of(tree, LATENCY) == "50"
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,10 @@ from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CpuTree, policy_path
 from tests.power.conftest import read_all, rewrite
-from tests.power.failing_trees import Death, DyingTree, dying_sync
 from tests.properties import examples
 
 if TYPE_CHECKING:
-    from orchestrator.power.journal import Replay
+    from orchestrator.power.replay import Replay
 
 LOWEST, HIGHEST = 1_200_000, 3_001_000
 LOW, MIDDLE, HIGH = 1_500_000, 2_100_000, 2_400_000
@@ -68,7 +67,7 @@ def write(tree: CpuTree, name: str, khz: int, number: int = 0) -> None:
     (tree.root / policy_path(number, name)).write_text(f"{khz}\n")
 
 
-def replay(tree: CpuTree, path: Path) -> Replay:
+def replay(tree: CpuTree, path: Path) -> Replay[int]:
     """Start again after a death."""
     return HeldLimits(tree, LimitJournal(path, tree)).replay()
 
@@ -224,29 +223,6 @@ def test_turbo_that_intel_pstate_forbids_is_seen_with_its_switch(
     assert (read.is_boost_off, read.turbo_switch) == (True, "intel_pstate/no_turbo")
 
 
-def test_without_a_journal_on_disk_no_limit_is_narrowed(
-    tree: CpuTree, tmp_path: Path
-) -> None:
-    path = tmp_path / "missing" / "limits.json"
-    held = HeldLimits(tree, LimitJournal(path, tree))
-    read = held.hold({0: Limits(max_khz=MIDDLE)})
-    assert str(path) in read[0].problem
-    assert kernel(tree) == (LOWEST, HIGHEST)
-    path.parent.mkdir()
-    assert held.refresh([0])[0].problem == ""
-    assert kernel(tree) == (LOWEST, MIDDLE)
-
-
-def test_a_journal_that_was_removed_is_written_again(
-    tree: CpuTree, held: HeldLimits, limits_path: Path
-) -> None:
-    held.hold({0: Limits(max_khz=MIDDLE)})
-    limits_path.unlink()
-    held.refresh([0])
-    assert replay(tree, limits_path).restored == (0,)
-    assert kernel(tree) == (LOWEST, HIGHEST)
-
-
 def test_what_the_kernel_refuses_is_reported_and_tried_again(
     tree: CpuTree, held: HeldLimits, tmp_path: Path
 ) -> None:
@@ -265,49 +241,6 @@ def test_what_the_kernel_refuses_is_reported_and_tried_again(
     assert kernel(tree) == (LOWEST, HIGHEST)
 
 
-@pytest.mark.parametrize("last", range(6))
-@pytest.mark.parametrize(
-    "steps",
-    [
-        [Limits(LOW, MIDDLE)],
-        [Limits(max_khz=LOW), Limits(MIDDLE, HIGH)],
-        [Limits(MIDDLE, HIGH), Limits(max_khz=LOW), NO_LIMITS],
-    ],
-)
-def test_a_death_at_any_write_leaves_what_the_next_start_restores(
-    tree: CpuTree, limits_path: Path, last: int, steps: list[Limits]
-) -> None:
-    before = read_all(tree.root)
-    dying = DyingTree(tree.root, last=last)
-    held = HeldLimits(dying, LimitJournal(limits_path, dying))
-    try:
-        for limits in steps:
-            held.hold({0: limits, 1: limits})
-    except Death:
-        pass
-    assert not replay(tree, limits_path).kept
-    assert read_all(tree.root) == before
-    assert not limits_path.exists()
-
-
-@pytest.mark.parametrize("last", range(4))
-def test_a_death_while_journalling_leaves_what_the_next_start_restores(
-    tree: CpuTree, limits_path: Path, last: int
-) -> None:
-    before = read_all(tree.root)
-    sync = dying_sync(last)
-    held = HeldLimits(tree, LimitJournal(limits_path, tree, sync=sync))
-    died = False
-    try:
-        for limits in (Limits(LOW, MIDDLE), Limits(MIDDLE, HIGH)):
-            held.hold({0: limits})
-    except Death:
-        died = True
-    assert died
-    replay(tree, limits_path)
-    assert read_all(tree.root) == before
-
-
 def test_a_replay_reports_what_was_restored_and_what_another_program_has_changed(
     tree: CpuTree, held: HeldLimits, limits_path: Path
 ) -> None:
@@ -320,24 +253,17 @@ def test_a_replay_reports_what_was_restored_and_what_another_program_has_changed
     assert replay(tree, limits_path).restored == ()
 
 
-def test_a_journal_of_another_boot_is_set_aside(
-    tree: CpuTree, held: HeldLimits, limits_path: Path
-) -> None:
-    held.hold({0: Limits(max_khz=MIDDLE)})
-    rewrite(limits_path, boot_id="another")
-    done = replay(tree, limits_path)
-    assert done.set_aside is not None
-    assert kernel(tree) == (LOWEST, MIDDLE)
-
-
-def test_a_journal_with_a_value_that_is_no_number_is_set_aside(
-    tree: CpuTree, held: HeldLimits, limits_path: Path
+@pytest.mark.parametrize("key", ["ours", "value"])
+def test_a_journal_with_a_value_that_is_not_a_number_is_set_aside(
+    tree: CpuTree, held: HeldLimits, limits_path: Path, key: str
 ) -> None:
     held.hold({0: Limits(max_khz=MIDDLE)})
     groups = json.loads(limits_path.read_text())["groups"]
-    groups["0"][0]["ours"] = "fast"
+    groups["0"][0][key] = "fast"
     rewrite(limits_path, groups=groups)
-    assert replay(tree, limits_path).set_aside is not None
+    done = replay(tree, limits_path)
+    assert done.set_aside is not None
+    assert f"invalid value 'fast' of {policy_path(0, MAX)}" in done.reason
 
 
 def test_unlimited_means_nothing_held(held: HeldLimits) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.errors import JournalError
-from orchestrator.power.journal import Journal, Replay
+from orchestrator.power.journal import Journal
+from orchestrator.power.replay import Replay
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import MARKER, CpuTree
 from orchestrator.power.topology import read_governor, read_topology

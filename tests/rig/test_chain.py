@@ -7,7 +7,6 @@ imitated.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,47 +16,17 @@ from examples.guests.packages import UnavailableError
 from tests.rig.dpdk import librte_power_guest
 from tests.rig.host_lab import run_in_host_lab
 from tests.rig.labs import ACPI_CPUFREQ, AMD_ACTIVE, INTEL_ACTIVE_HWP, Lab
+from tests.rig.watched_daemon import facts_of
 
 PROGRAM = """
-import json, os, signal, subprocess, sys, threading, time
-from pathlib import Path
+from tests.rig.watched_daemon import WatchedDaemon, use_governors
 
-TREE = Path("/sys/devices/system/cpu/cpufreq")
 # CPU 1 is the guest's: between two governors the kernel keeps the frequency, so one
 # below the highest step would be seen before the daemon's first.
-GOVERNORS = ["powersave", "performance", *{governors!r}]
-FILES = ["scaling_governor", "scaling_min_freq", "scaling_max_freq"]
-
-def settings():
-    policies = [TREE / f"policy{{n}}" for n in range(4)]
-    return [(policy / name).read_text() for policy in policies for name in FILES]
-
-files = [os.open(TREE / f"policy{{n}}/{file}", os.O_RDONLY) for n in range(4)]
-
-def clocks():
-    return [os.pread(file, 100, 0).decode().strip() for file in files]
-
-for number, governor in enumerate(GOVERNORS):
-    (TREE / f"policy{{number}}/scaling_governor").write_text(governor)
-before = settings()
-log = open("/daemon.log", "w")
-command = [sys.executable, "-s", "-m", "orchestrator", "-c", URI]
-daemon = subprocess.Popen([*command, "--run-dir", "/run/vmpower"], stderr=log)
-seen = [clocks()]
-deadline = time.monotonic() + 900
-never = threading.Event()
-while len(seen) < 7 and time.monotonic() < deadline and daemon.poll() is None:
-    now = clocks()
-    if now != seen[-1]:
-        print("CLOCKS", now, flush=True)
-        seen.append(now)
-    never.wait(0.05)
-if daemon.poll() is None:
-    daemon.send_signal(signal.SIGTERM)
-status = daemon.wait(timeout=60)
-print(open("/daemon.log").read())
-print(open(CONSOLE).read() if os.path.exists(CONSOLE) else "no guest")
-print("FACTS", json.dumps([seen, status, before, settings()]))
+use_governors(["powersave", "performance", *{governors!r}])
+daemon = WatchedDaemon(URI, {file!r})
+daemon.watch(lambda seen: len(seen) == 7)
+daemon.stop(CONSOLE)
 """
 
 UNTOUCHED = "<unsupported>"
@@ -119,9 +88,7 @@ def test_six_calls_in_a_guest_set_frequencies_of_linuxs_own_driver(
     nested = replace(spec, memory_mib=256, machine="pc")
     program = PROGRAM.format(file=chain.file, governors=chain.governors)
     outcome = run_in_host_lab(program, nested, lab=chain.lab)
-    facts = [line for line in outcome.output.splitlines() if line.startswith("FACTS ")]
-    assert facts, outcome.output
-    seen, status, before, after = json.loads(facts[0].removeprefix("FACTS "))
+    seen, status, before, after = facts_of(outcome.output)
     first = chain.first
     assert seen == [[first, clock, first, first] for clock in (first, *chain.steps)], (
         outcome.output

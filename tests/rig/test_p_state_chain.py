@@ -7,12 +7,11 @@ the host, an emulated machine, the daemon sets the frequencies of Linux's acpi-c
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from tests.rig.host_lab import run_in_host_lab
 from tests.rig.p_states import build_p_state_image, p_state_guest
+from tests.rig.watched_daemon import facts_of
 
 WORK = """\
 while :; do
@@ -21,50 +20,23 @@ while :; do
 done
 """
 PROGRAM = """
-import json, os, signal, subprocess, sys, threading, time
-from pathlib import Path
 from orchestrator.control.client import ControlClient
+from tests.rig.watched_daemon import RUN_DIR, WatchedDaemon
 
-TREE = Path("/sys/devices/system/cpu/cpufreq")
-FILES = ["scaling_governor", "scaling_min_freq", "scaling_max_freq"]
 LOWEST, HIGHEST = "1200000", "3001000"
 
-POLICIES = [TREE / f"policy{n}" for n in range(4)]
-
-def settings():
-    return [(policy / name).read_text() for policy in POLICIES for name in FILES]
-
-def clocks():
-    return [(policy / "scaling_setspeed").read_text().strip() for policy in POLICIES]
-
-def is_seen():
-    # It is busy again after it was idle.
+def is_busy_again(seen):
     clocks = [clock[1] for clock in seen]
     return LOWEST in clocks and HIGHEST in clocks[clocks.index(LOWEST) :]
 
-before = settings()
-log = open("/daemon.log", "w")
-command = [sys.executable, "-s", "-m", "orchestrator", "-c", URI]
-daemon = subprocess.Popen([*command, "--run-dir", "/run/vmpower"], stderr=log)
-seen = [clocks()]
-deadline = time.monotonic() + 900
-never = threading.Event()
-while not is_seen() and time.monotonic() < deadline and daemon.poll() is None:
-    now = clocks()
-    if now != seen[-1]:
-        print("CLOCKS", now, flush=True)
-        seen.append(now)
-    never.wait(0.02)
+daemon = WatchedDaemon(URI, "scaling_setspeed")
+daemon.watch(is_busy_again)
 channels = []
-if daemon.poll() is None:
-    with ControlClient(Path("/run/vmpower/vmpower.sock"), timeout_s=60) as client:
+if daemon.is_running:
+    with ControlClient(RUN_DIR / "vmpower.sock", timeout_s=60) as client:
         (domain,) = client.status()["domains"]
         channels = domain["channels"]
-    daemon.send_signal(signal.SIGTERM)
-status = daemon.wait(timeout=60)
-print(open("/daemon.log").read())
-print(open(CONSOLE).read() if os.path.exists(CONSOLE) else "no guest")
-print("FACTS", json.dumps([seen, status, before, settings(), channels]))
+daemon.stop(CONSOLE, channels)
 """
 UNTOUCHED = "<unsupported>"
 LOWEST, HIGHEST = "1200000", "3001000"
@@ -82,9 +54,7 @@ def test_schedutil_of_an_unmodified_guest_sets_frequencies_of_linuxs_own_driver(
         memory_mib=256,
     )
     outcome = run_in_host_lab(PROGRAM, spec, has_p_states=True)
-    facts = [line for line in outcome.output.splitlines() if line.startswith("FACTS ")]
-    assert facts, outcome.output
-    seen, status, before, after, channels = json.loads(facts[0].removeprefix("FACTS "))
+    seen, status, before, after, channels = facts_of(outcome.output)
     clocks = [clock for _, clock, _, _ in seen if clock != UNTOUCHED]
     assert {LOWEST, HIGHEST} <= set(clocks), outcome.output
     # Other CPUs are never taken.

@@ -37,7 +37,8 @@ from orchestrator.values.units import format_khz
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from orchestrator.controller.inventory import DomainRecord, GroupRecord, Inventory
+    from orchestrator.controller.inventory import Inventory
+    from orchestrator.controller.records import DomainRecord, GroupRecord
     from orchestrator.events import Event
     from orchestrator.performer.policy_runner import PolicyRunner
     from orchestrator.reporting.event_log import EventLog
