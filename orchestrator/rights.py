@@ -9,7 +9,7 @@ mode writes nothing. The host's energy preference is a default of all domains, a
 idle latency an upper limit.
 
 By default a guest may query its own vCPUs and its energy, and send policies: a query
-tells it little more than it could measure, a policy does no more than its own requests
+reports little more than it could measure, a policy does no more than its own requests
 could.
 """
 

@@ -11,13 +11,14 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[1]
 _GENERATED = ("docs/man", "docs/api.md", "docs/json.md", "examples/vmpower.toml")
@@ -75,11 +76,31 @@ def _broken_documents() -> str:
     return done.stdout[-1000:] if done.returncode else ""
 
 
-def _failing_wheel() -> str:
-    with tempfile.TemporaryDirectory() as directory:
-        wheel = ("wheel", "--quiet", "--no-deps", "--wheel-dir", directory, ".")
-        done = _run(sys.executable, "-m", "pip", *wheel)
-    return done.stderr[-1000:] if done.returncode else ""
+def _distribution_commands(directory: Path) -> Iterator[tuple[str, ...]]:
+    builder, fresh = directory / "builder/bin", directory / "fresh/bin"
+    archives = directory / "archives"
+    wheel = archives / f"vmpower-{__version__}-py3-none-any.whl"
+    yield sys.executable, "-m", "venv", str(builder.parent)
+    yield str(builder / "pip"), "install", "--quiet", "build"
+    # The wheel is built from the source archive.
+    yield str(builder / "python"), "-m", "build", "--outdir", str(archives)
+    yield sys.executable, "-m", "venv", str(fresh.parent)
+    yield str(fresh / "pip"), "install", "--quiet", str(wheel)
+    for program in ("vmpower", "vmpowerd", "vmpower-guest"):
+        yield str(fresh / program), "--version"
+
+
+def _failing_distributions() -> str:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        for command in _distribution_commands(directory):
+            done = _run(*command)
+            if done.returncode:
+                return f"{' '.join(command)}: {done.stderr[-1000:]}"
+        files = [directory / "fresh" / target for target in shared.values()]
+        return ", ".join(f"no {file}" for file in files if not file.is_file())
 
 
 def _failing_packages() -> str:
@@ -93,7 +114,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "tag": _existing_tag,
     "outdated generated files": _outdated_files,
     "documents": _broken_documents,
-    "wheel": _failing_wheel,
+    "source archive and wheel": _failing_distributions,
     "Debian packages": _failing_packages,
 }
 """Each returns what is wrong, or nothing."""

@@ -34,7 +34,7 @@ def _imported(node: ast.AST, files: dict[str, Path]) -> set[str]:
     if isinstance(node, ast.Import):
         names = {alias.name for alias in node.names}
     elif isinstance(node, ast.ImportFrom):
-        # What is no module is a name in the package.
+        # What is not a module is a name in the package.
         of = {f"{node.module}.{alias.name}" for alias in node.names}
         names = of & files.keys() or {node.module or ""}
     else:

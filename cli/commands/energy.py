@@ -12,9 +12,10 @@ from cli.framework.session import Answer, connect, show
 from cli.framework.settings import Output, OutputOption, settings_of
 from cli.framework.watch import WatchableCommand, WatchOption, show_query
 from cli.output.echo import echo, print_json
+from cli.output.tables.cells import find_step_name
 from cli.output.tables.energy import build_energy, explain_domain
 from orchestrator.control.client import ControlClient
-from orchestrator.values.energy_text import watts
+from orchestrator.values.quantities import format_watts
 
 app = new_app(doc="Energy: show what is drawn and saved, explain, calibrate.")
 
@@ -45,8 +46,8 @@ def explain(
     settings = settings_of(context, output)
     with connect(settings) as client:
         found = client.domain(domain)
-        document = client.energy()
-    show(settings, document, lambda: explain_domain(document, found))
+        document, cpus = client.energy(), client.cpus()["cpus"]
+    show(settings, document, lambda: explain_domain(document, found, cpus))
 
 
 @app.command("calibrate")
@@ -88,11 +89,13 @@ def calibrate(
     with connect(settings, is_changing=True) as client:
         static = measure_static(client, seconds) if is_idle else []
         curve = measure_steps(client, seconds) if is_steps else []
-        document = client.calibrate(static, curve)
+        document, cpus = client.calibrate(static, curve), client.cpus()["cpus"]
     if settings.output is Output.JSON:
         print_json(document)
         return
     for found in static:
-        echo(f"package {found['package']}: static power {watts(found['watts'])}")
+        watts = format_watts(found["watts"])
+        echo(f"package {found['package']}: static power {watts}")
     for point in curve:
-        echo(f"{point['khz'] / 1_000_000:.2f} GHz: {point['watts']:.2f} W per core")
+        watts = format_watts(point["watts"], digits=2)
+        echo(f"{find_step_name(point['khz'], cpus)}: {watts} per core")

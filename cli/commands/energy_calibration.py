@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orchestrator.energy.curves import choose_points
 from orchestrator.energy.profiles import IDLE_CORE_W
 from orchestrator.errors import VmpowerError
+from orchestrator.values.quantities import format_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,7 +65,8 @@ def measure_static(client: ControlClient, seconds: float) -> list[StaticPower]:
     seen = _measure(client, seconds)
     if seen.busy > MAX_BUSY:
         raise CalibrationError(
-            f"the host is not idle: its CPUs were busy for {seen.busy:.0%} of the time",
+            "the host is not idle: its CPUs were busy for"
+            f" {format_share(seen.busy)} of the time",
             hint="shut domains off, or measure after booting, before they are started",
         )
     return [

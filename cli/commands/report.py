@@ -17,7 +17,7 @@ from cli.framework.group import new_app
 from cli.framework.session import connect, write_sheets
 from cli.framework.settings import Output, settings_of
 from cli.output.echo import print_json
-from cli.report.figures import By, build_report
+from cli.report.figures import By, align, build_report
 from cli.report.tables import build_sheets, format_csv
 from orchestrator.control.client import ControlClient
 from orchestrator.control.documents import History
@@ -178,8 +178,10 @@ def _draw(  # noqa: PLR0913 - hands over what the command was given
 
     whole = _read(client, begin, end, 0, domains, is_per_domain=True)
     document = build_report(whole, By.DOMAIN, is_what_if=is_what_if)
-    step_s = choose_step_s(end - begin)
-    parts = _read(client, begin, end, step_s, domains, is_per_domain=False)
+    step_s = choose_step_s(end - begin, datetime.now(UTC) - begin)
+    # An hour that the daemon keeps as a whole is then in one part.
+    aligned = align(begin, step_s)
+    parts = _read(client, aligned, end, step_s, domains, is_per_domain=False)
     charts = draw_charts(document, parts, None)
     host = socket.gethostname()
     if svg:

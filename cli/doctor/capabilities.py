@@ -9,7 +9,7 @@ from orchestrator.values.domain import PCpu
 
 if TYPE_CHECKING:
     from cli.doctor.facts.cpus import CpufreqPolicy, Cpus
-    from cli.output.documents import CapableCpus
+    from cli.output.doctor_documents import CapableCpus
     from orchestrator.power.group import ClockGroup
 
 

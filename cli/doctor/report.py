@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from cli.doctor.diagnosis import Diagnosis, Finding, Missing
-    from cli.output import documents
-    from cli.output.documents import CapableCpus
+    from cli.output import doctor_documents
+    from cli.output.doctor_documents import CapableCpus
 
 _STYLES = {
     Severity.ERROR: Style.BAD,
@@ -37,7 +37,7 @@ _CPU_COLUMNS = (
 
 def build_document(
     diagnosis: Diagnosis, capabilities: list[CapableCpus]
-) -> documents.Diagnosis:
+) -> doctor_documents.Diagnosis:
     """Build the JSON document; its keys and the ids of checks are stable."""
     return {
         "healthy": diagnosis.is_healthy,

@@ -215,7 +215,7 @@ def bar_chart(title: str, bars: Sequence[Bar]) -> str:
 
 
 def _value(bar: Bar) -> str:
-    error = f" ± {_number(bar.error)}" if bar.error else ""
+    error = f" ±{_number(bar.error)}" if bar.error else ""
     return f"{_number(bar.value)}{error}"
 
 
@@ -294,8 +294,10 @@ def _axes(
     longest = max((len(label) for label in labels), default=0)
     room = frame.width / max(1, len(labels))
     each = max(1, math.ceil((longest * _LETTER + 8) / room))
+    free_from = 0
     for place, label in enumerate(labels):
-        if place % each == 0:
+        if label and place >= free_from:
+            free_from = place + each
             yield _text(frame.x(place), frame.bottom + 16, label)
 
 

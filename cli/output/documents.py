@@ -2,15 +2,17 @@
 """The JSON documents that commands print, by command.
 
 Those of the daemon are in `orchestrator.control.documents`; what commands print beyond
-them is here, as types: the reference (docs/json.md) is made of them, and a test
-compares them with what each command prints. `print_json` adds `schema` to each
-document.
+them is here, in `doctor_documents` and in `report_documents`, as types: the reference
+(docs/json.md) is made of them, and a test compares them with what each command prints.
+`print_json` adds `schema` to each document.
 """
 
 from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
+from cli.output.doctor_documents import Diagnosis
+from cli.output.report_documents import AdviceList, Report
 from orchestrator.control.documents import (
     Channel,
     ChannelList,
@@ -74,7 +76,7 @@ class Template(TypedDict):
     path: str | None
     """Its file; null: it is built in."""
     summary: str
-    """What it is for; empty if it does not say so."""
+    """What it is for; empty: it has no summary."""
     problem: str
     """Why it cannot be used; empty: nothing prevents it."""
 
@@ -264,250 +266,6 @@ class Restoration(TypedDict):
     """Those that could not be restored; the exit status is 1."""
     attributes: RestoredAttributes
     """What became of the other settings."""
-
-
-class Finding(TypedDict):
-    """Something that a check has found."""
-
-    id: str
-    """Name of the check."""
-    severity: str
-    """`error`: vmpower does not work; `warning`: it works, but not as expected; `info`:
-    no action is needed."""
-    subject: str
-    """What it is about: a domain, a file, CPUs."""
-    what: str
-    """What is wrong."""
-    fix: str | None
-    """How to fix it; null if there is nothing to do."""
-    cure: str | None
-    """Earlier name of `fix`."""
-
-
-class UncheckedItem(TypedDict):
-    """A check that was skipped."""
-
-    id: str
-    """Name of the check."""
-    reason: str
-    """Why."""
-    fix: str | None
-    """How to make it possible; null if not known."""
-    cure: str | None
-    """Earlier name of `fix`."""
-
-
-class CapableCpus(TypedDict):
-    """CPUs with the same driver, mechanism, governor and frequencies."""
-
-    pcpus: list[int]
-    """Their numbers."""
-    driver: str
-    """Scaling driver; empty: none."""
-    mode: str | None
-    """Its mode, as in `intel_pstate/status` and `amd_pstate/status`; null: it has none,
-    or the kernel does not report it."""
-    mechanism: str | None
-    """How vmpower sets frequencies: `setspeed` (the governor `userspace` and
-    scaling_setspeed), or `limits` (scaling_min_freq and scaling_max_freq); null: it
-    cannot set them."""
-    governor: str
-    """Governor; empty: none."""
-    min_khz: int | None
-    """Lowest frequency of the hardware, in kHz; null: not known."""
-    max_khz: int | None
-    """Highest frequency of the hardware, turbo included, in kHz; null: not known."""
-    nominal_khz: int | None
-    """Highest frequency without turbo, in kHz; null: not known."""
-    steps: int
-    """Number of frequencies that vmpower can set; 0: none."""
-    has_turbo: bool
-    """Whether one of them is turbo."""
-    reason: str | None
-    """Why none can be set; null if they can."""
-
-
-class Diagnosis(TypedDict):
-    """The results of all checks of this host."""
-
-    healthy: bool
-    """Whether there is nothing to fix; false: the exit status is 5."""
-    findings: list[Finding]
-    """The most severe first."""
-    passed: list[str]
-    """Names of the checks that found nothing to fix."""
-    unchecked: list[UncheckedItem]
-    """Checks that were skipped."""
-    cpus: list[CapableCpus]
-    """All CPUs of the host, by what vmpower can do with them."""
-
-
-class ReportFrequency(TypedDict):
-    """For how long cores ran at a frequency."""
-
-    khz: int
-    """The frequency; 0: unknown."""
-    core_h: float
-    """Hours, times cores."""
-
-
-class ReportRow(TypedDict):
-    """One domain, or all of them in an hour or a day."""
-
-    domain: str | None
-    """Name of the domain; null: all."""
-    uuid: str | None
-    """UUID of the domain; null: all."""
-    since: str | None
-    """When the hour or the day begins: ISO 8601; null: the whole period."""
-    running_s: int
-    """For how long it was seen to run; of several domains, the sum."""
-    requests_total: int
-    """Requests, policies and queries of its guest."""
-    refused_total: int
-    """Of these, answered NACK."""
-    late_total: int
-    """Of these, not answered because the guest had stopped waiting."""
-    dropped_total: int
-    """Of these, not answered because the guest does not read."""
-    mean_khz: int | None
-    """Mean frequency of its threads while they ran; null: unknown."""
-    frequencies: list[ReportFrequency]
-    """For how long they ran at which frequency."""
-    has_energy: bool
-    """Whether energy was accounted for; else the energies are 0."""
-    kwh: float
-    """Energy of its threads."""
-    kwh_error: float
-    """Standard deviation of `kwh`."""
-    saved_kwh: float
-    """What its vCPUs would have drawn more at their highest frequency."""
-    saved_kwh_error: float
-    """Standard deviation of `saved_kwh`."""
-    saved_percent: float | None
-    """`saved_kwh` relative to what it would have used without; null: it used
-    nothing."""
-
-
-class ReportHost(TypedDict):
-    """The host in the whole period."""
-
-    recorded_s: int
-    """How much of the period was recorded."""
-    source: str | None
-    """Where energies come from: `powercap`, `hwmon`, `perf` or `modelled`; null: they
-    were not accounted for."""
-    calibrated: bool
-    """Whether the static power was measured on this host."""
-    holes: int
-    """Number of times without usable meters."""
-    kwh: float
-    """Energy of all packages."""
-    static_kwh: float
-    """Of it, what they draw with all cores idle."""
-    saved_kwh: float
-    """What all domains saved."""
-    saved_kwh_error: float
-    """Standard deviation of `saved_kwh`."""
-    saved_percent: float | None
-    """`saved_kwh` relative to what the host would have used without."""
-    saved_money: float | None
-    """Money for `saved_kwh` at the price that is configured now; null: none is."""
-    currency: str
-    """Of `saved_money`."""
-    saved_co2_kg: float | None
-    """CO2 for `saved_kwh`, in kilograms; null: not configured."""
-
-
-class ReportHold(TypedDict):
-    """What kept a domain from the frequencies that it requests."""
-
-    domain: str
-    """Name of the domain."""
-    uuid: str
-    """Its UUID."""
-    cause: str
-    """`no-vote`, `floating`, `lower-limit`, `neighbor`, `host`, `override`, `observe`
-    or `upper-limit`."""
-    text: str
-    """The same, as a sentence."""
-    vcpu_h: float
-    """Hours, times vCPUs."""
-    kwh: float
-    """Energy that it cost at most, estimated by a power curve; 0 for `upper-limit`,
-    which costs performance."""
-
-
-class ReportRefusal(TypedDict):
-    """Requests that were refused for one reason."""
-
-    domain: str
-    """Name of the domain."""
-    uuid: str
-    """Its UUID."""
-    reason: str
-    """`floating`, `no-vcpu`, ..."""
-    requests: int
-    """How many."""
-
-
-class Report(TypedDict):
-    """What domains did, from the daemon's history."""
-
-    since: str
-    """Beginning of the period: ISO 8601."""
-    until: str
-    """Its end."""
-    by: str
-    """What a row is: `domain`, `hour` or `day`."""
-    what_if: bool
-    """Whether each request counts as if it had been granted."""
-    host: ReportHost
-    """The host in the whole period."""
-    rows: list[ReportRow]
-    """By domain: what saved most first; else by time."""
-    holds: list[ReportHold]
-    """What kept domains from the frequencies that they request, the most costly
-    first."""
-    refusals: list[ReportRefusal]
-    """What was refused, the most first."""
-    events: dict[str, int]
-    """Number of events by kind, of all domains."""
-    problem: str | None
-    """Why the daemon does not write its history; null: it does."""
-
-
-class Advice(TypedDict):
-    """A change that would save energy."""
-
-    domain: str
-    """Name of the domain that it is about."""
-    uuid: str
-    """Its UUID."""
-    commands: list[str]
-    """What to execute, or, after a `#`, what to configure. Words in capitals have to be
-    replaced."""
-    reason: str
-    """Why."""
-    saves_kwh_per_day: float
-    """Expected saving in a day."""
-    error_kwh_per_day: float
-    """Standard deviation of that."""
-    risk: str
-    """What may become worse, and what was counted that bears on it."""
-
-
-class AdviceList(TypedDict):
-    """Advice from a period of the history."""
-
-    since: str
-    """Beginning of the period: ISO 8601."""
-    until: str
-    """Its end."""
-    days: float
-    """How much of that time is recorded."""
-    advice: list[Advice]
-    """What saves most first."""
 
 
 class CommandFailure(TypedDict):

@@ -16,8 +16,9 @@ from __future__ import annotations
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from cli.output.documents import Advice, AdviceList
+from cli.output.report_documents import Advice, AdviceList
 from cli.report.figures import DAY_S, possible_error
+from orchestrator.values.quantities import format_share
 from orchestrator.values.units import kwh
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ LEAST_KWH_PER_DAY = 0.001
 """Less is not worth a change."""
 _FIXED = {None, "hardware", "kernel"}
 """Sources of lower limits that no setting of vmpower changes."""
-_HEALTHY = "none counted: no late or dropped answers"
+_CAPACITY = "N: the packets per second that it can just handle"
+_HEALTHY = "no answer was late or dropped"
 
 
 class _Estimate(NamedTuple):
@@ -127,7 +129,7 @@ def _answers(past: HistoryDomain) -> str:
     if not late and not dropped:
         return _HEALTHY
     requests = past["requests_total"]
-    return f"counted: {late} late and {dropped} dropped answers of {requests}"
+    return f"of {requests:,} answers, {late:,} were late and {dropped:,} dropped"
 
 
 def _enforce(past: HistoryDomain, hold: HistoryHold) -> Advice:
@@ -175,8 +177,8 @@ def _follow(past: HistoryDomain, hold: HistoryHold) -> Advice:
         return _advice(
             past,
             _modelled(_POLLING_SHARE * hold["joules"], _UNKNOWN_ERROR),
-            [f"vmpower policy set {name} packet-rate capacity-pps=N"],
-            "it polls and requests no frequency; N is the rate that it can just handle",
+            [f"vmpower policy set {name} packet-rate capacity-pps=N  # {_CAPACITY}"],
+            "it polls and requests no frequency",
             "packets are lost if N is too high; in the guest, 'vmpower-guest auto"
             " --dpdk' needs no figure",
         )
@@ -186,7 +188,8 @@ def _follow(past: HistoryDomain, hold: HistoryHold) -> Advice:
         past,
         _modelled(share * hold["joules"], _UNKNOWN_ERROR),
         [f"vmpower policy set {name} utilisation"],
-        f"it requests no frequency, and its vCPUs are busy for {load:.0%} of the time",
+        f"it requests no frequency, and its vCPUs are busy for"
+        f" {format_share(load)} of the time",
         "up to a second passes until a sudden load gets the highest frequency",
     )
 
@@ -207,7 +210,7 @@ def _release(
         [f"vmpower cpu release {listed}"] if held else [],
         "an operator has set the frequency of its CPUs"
         + ("" if held else "; not any more"),
-        "whatever the frequency was set for",
+        "what the frequency was set for",
     )
 
 
@@ -228,6 +231,6 @@ def _separate(past: HistoryDomain, hold: HistoryHold) -> Advice:
         [
             f"vmpower domain pin {quote(past['name'])} VCPU CPU  # of another group",
         ],
-        "others in its clock groups need higher frequencies",
+        "other vCPUs in its clock groups need higher frequencies",
         "none, if the CPU is on the same NUMA node",
     )

@@ -3,32 +3,47 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cli.output.chart import SCALE, Bar, Series, bar_chart, column_chart, line_chart
+from cli.output.tables.cells import format_range
 from cli.report.figures import DAY_S, HOUR_S, begin_of, watts
+from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from datetime import timedelta, tzinfo
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import tzinfo
 
-    from cli.output.documents import Report
+    from cli.output.report_documents import Report
     from orchestrator.control.documents import History, HistoryDomain, HistoryHost
 
 _MINUTE_S = 60
+_MINUTES_KEPT = timedelta(days=2)
+"""Of what is older, vmpowerd knows hours only."""
+_NOON = 12
+_NOON_UP_TO_S = 4 * DAY_S
+"""Charts of longer periods have dates only."""
+_LEAST_LABELED = 10
+"""A label needs this part of the width."""
 _MOST_PARTS = 150
-"""More columns cannot be told apart."""
+"""More columns cannot be distinguished."""
 _BANDS = 8
 _MOST_DOMAINS = 30
 _WH = 1_000.0
 
 
-def choose_step_s(length: timedelta) -> int:
-    """Return the length of the parts of charts over time."""
+def choose_step_s(length: timedelta, age: timedelta) -> int:
+    """Return the length of the parts of charts over time.
+
+    Args:
+        length: of the period.
+        age: of its beginning.
+    """
     seconds = length.total_seconds()
+    least_s = _MINUTE_S if age <= _MINUTES_KEPT else HOUR_S
     for step_s in (_MINUTE_S, 10 * _MINUTE_S, HOUR_S, 6 * HOUR_S):
-        if seconds / step_s <= _MOST_PARTS:
+        if step_s >= least_s and seconds / step_s <= _MOST_PARTS:
             return step_s
     return max(DAY_S, int(seconds / _MOST_PARTS) // DAY_S * DAY_S)
 
@@ -80,11 +95,14 @@ class _OverTime:
         end = datetime.fromisoformat(history["until"])
         length_s = (end - begin).total_seconds()
         self._parts = max(1, round(length_s / history["step_s"] + 0.49))
-        pattern = "%H:%M" if length_s <= DAY_S else "%m-%d"
-        self._labels = [
-            begin_of(history, part).astimezone(zone).strftime(pattern)
-            for part in range(self._parts)
+        moments = [
+            begin_of(history, part).astimezone(zone) for part in range(self._parts)
         ]
+        self._labels = (
+            [f"{moment:%H:%M}" for moment in moments]
+            if length_s <= DAY_S
+            else _label_days(moments, has_noon=length_s <= _NOON_UP_TO_S)
+        )
 
     def power(self) -> str:
         """Draw the power of the host, and what it would be at the highest steps."""
@@ -164,16 +182,37 @@ class _OverTime:
         return sums
 
 
+def _label_days(moments: Sequence[datetime], *, has_noon: bool) -> list[str]:
+    """Return the date where a day begins, the hour at noon, and nothing elsewhere.
+
+    A short rest of the first day has no date: there is no room for two.
+    """
+    labels, last = [], ""
+    for moment in moments:
+        date = f"{moment:%m-%d}"
+        is_noon = has_noon and moment.hour == _NOON and not moment.minute
+        labels.append(date if date != last else f"{moment:%H:%M}" * is_noon)
+        last = date
+    second = next((at for at, it in enumerate(labels) if at and it), len(labels))
+    if second < len(labels) / _LEAST_LABELED:
+        labels[0] = ""
+    return labels
+
+
 def _bands(frequencies: Iterable[int]) -> dict[int, str]:
     """Return a name for each frequency: itself, or its band if there are many."""
     known = sorted(frequencies)
     if len(known) <= _BANDS:
-        return {khz: f"{khz / 1e6:.2f} GHz" for khz in known}
+        return {khz: _name_band([khz]) for khz in known}
     low, high = known[0], known[-1]
     width = (high - low) / _BANDS
-    names = {}
+    bands: dict[int, list[int]] = {}
     for khz in known:
         band = min(_BANDS - 1, int((khz - low) / width))
-        begin, end = low + band * width, low + (band + 1) * width
-        names[khz] = f"{begin / 1e6:.2f}-{end / 1e6:.2f} GHz"
-    return names
+        bands.setdefault(band, []).append(khz)
+    return {khz: _name_band(band) for band in bands.values() for khz in band}
+
+
+def _name_band(frequencies: Sequence[int]) -> str:
+    """Name a band by the frequencies that occur in it."""
+    return format_range(frequencies[0], format_khz(frequencies[-1]))

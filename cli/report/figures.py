@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cli.output.documents import (
+from cli.output.report_documents import (
     Report,
     ReportFrequency,
     ReportHold,
@@ -41,11 +41,14 @@ class By(StrEnum):
 
     def align(self, moment: datetime) -> datetime:
         """Return the beginning of the hour or the day, in the zone of the moment."""
-        if self is By.HOUR:
-            return moment.replace(minute=0, second=0, microsecond=0)
-        if self is By.DAY:
-            return moment.replace(hour=0, minute=0, second=0, microsecond=0)
-        return moment
+        return align(moment, self.step_s) if self.step_s else moment
+
+
+def align(moment: datetime, step_s: int) -> datetime:
+    """Return the last multiple of some seconds since midnight; at least midnight."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    since_s = (moment - midnight).total_seconds()
+    return midnight + timedelta(seconds=since_s // step_s * step_s)
 
 
 def build_report(history: History, by: By, *, is_what_if: bool) -> Report:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import tzinfo
 
-    from cli.output.documents import Report
+    from cli.output.report_documents import Report
     from cli.output.tables.sheet import Column, Field, Sheet
 
 _STYLE = """

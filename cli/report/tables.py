@@ -17,13 +17,23 @@ from cli.output.tables.cells import (
     name,
 )
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
+from orchestrator.values.quantities import format_energy, format_share, format_worth
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from cli.output.documents import Advice, AdviceList, Report, ReportHost, ReportRow
+    from cli.output.report_documents import (
+        Advice,
+        AdviceList,
+        Report,
+        ReportHost,
+        ReportRow,
+    )
 
+_GRAMS_PER_KG = 1_000
+_LEAST_SHOWN_H = 0.05
+"""With one digit, less is not seen."""
 _HOUR, _DAY = "%Y-%m-%d %H:%M", "%Y-%m-%d"
 _SOURCES = {
     "powercap": "measured (powercap)",
@@ -31,6 +41,8 @@ _SOURCES = {
     "perf": "measured (perf)",
     "modelled": "modelled: this host has no meter",
 }
+_RAN = Column(title="Ran", is_right=True, rank=4)
+"""Of one domain: the sum of several is longer than the time of a row."""
 CSV_COLUMNS = (
     *("domain", "uuid", "since", "running_s", "mean_khz"),
     *("requests_total", "refused_total", "late_total", "dropped_total"),
@@ -62,18 +74,6 @@ def format_csv(report: Report) -> str:
     return text.getvalue()
 
 
-def format_kwh(kwh: float) -> str:
-    """Write an energy in kWh or Wh."""
-    return f"{kwh:.2f} kWh" if abs(kwh) >= 1 else f"{1000 * kwh:.1f} Wh"
-
-
-def format_energy(kwh: float, error: float) -> str:
-    """Write an energy and its uncertainty, in one unit."""
-    if max(abs(kwh), error) >= 1:
-        return f"{kwh:.2f} ± {error:.2f} kWh"
-    return f"{1000 * kwh:.1f} ± {1000 * error:.1f} Wh"
-
-
 def format_source(host: ReportHost) -> str:
     """Write where energies come from."""
     if host["source"] is None:
@@ -100,27 +100,37 @@ def _facts(report: Report, zone: tzinfo | None) -> list[tuple[str, Cell]]:
         ("Energy", Cell(format_source(host))),
     ]
     if host["source"] is not None:
-        share = (
-            "" if host["saved_percent"] is None else f", {host['saved_percent']:.1f} %"
-        )
-        saved = format_energy(host["saved_kwh"], host["saved_kwh_error"])
-        verb = "would be saved" if report["what_if"] else "saved"
         facts.append(
-            ("Host", Cell(f"{format_kwh(host['kwh'])}; {saved} {verb}{share}"))
+            ("Host", Cell(_used_and_saved(host, is_what_if=report["what_if"])))
         )
-    values = []
-    if (money := host["saved_money"]) is not None:
-        values.append(f"{money:.2f} {host['currency']}")
-    if (co2_kg := host["saved_co2_kg"]) is not None:
-        values.append(f"{co2_kg:.2f} kg CO2")
-    if values and host["source"] is not None:
-        facts.append(("Worth", Cell(printable(", ".join(values)))))
+    co2_kg = host["saved_co2_kg"]
+    co2_g = None if co2_kg is None else co2_kg * _GRAMS_PER_KG
+    worth = format_worth(host["saved_money"], host["currency"], co2_g)
+    if worth and host["source"] is not None:
+        facts.append(("Worth", Cell(", ".join(worth))))
     if host["holes"]:
-        text = f"unusable {host['holes']} times, modelled then"
+        text = f"unusable {host['holes']} times, modelled meanwhile"
         facts.append(("Meters", Cell(text, Style.BAD)))
     if report["what_if"]:
         facts.append(("What if", Cell("every request granted", Style.NOTABLE)))
     return facts
+
+
+def _used_and_saved(host: ReportHost, *, is_what_if: bool) -> str:
+    """Write what the packages used and the domains saved, or would have."""
+    would = "would have " * is_what_if
+    saved = format_energy(host["saved_kwh"], host["saved_kwh_error"])
+    share = _share(host["saved_percent"])
+    text = f"{would}used {format_energy(host['kwh'])}, {would}saved {saved}"
+    return f"{text} ({share})" if share else text
+
+
+def _share(percent: float | None) -> str:
+    return "" if percent is None else format_share(percent / 100, digits=1)
+
+
+def _ran(row: ReportRow) -> Cell:
+    return Cell(format_duration(row["running_s"]), Style.QUIET)
 
 
 def _figures(report: Report, zone: tzinfo | None) -> Sheet:
@@ -128,7 +138,7 @@ def _figures(report: Report, zone: tzinfo | None) -> Sheet:
     rows = tuple(
         (
             name(row_label(row, report["by"], zone)),
-            Cell(format_duration(row["running_s"]), Style.QUIET),
+            *((_ran(row),) if is_by_domain else ()),
             frequency(row["mean_khz"]),
             count(row["requests_total"]),
             count(row["refused_total"], Style.BAD),
@@ -139,9 +149,7 @@ def _figures(report: Report, zone: tzinfo | None) -> Sheet:
             Cell(format_energy(row["saved_kwh"], row["saved_kwh_error"]), Style.GOOD)
             if row["has_energy"]
             else NONE,
-            Cell(f"{row['saved_percent']:.1f} %")
-            if row["saved_percent"] is not None
-            else NONE,
+            Cell(share) if (share := _share(row["saved_percent"])) else NONE,
         )
         for row in report["rows"]
     )
@@ -149,7 +157,7 @@ def _figures(report: Report, zone: tzinfo | None) -> Sheet:
         facts=tuple(_facts(report, zone)),
         columns=(
             Column(title="Domain" if is_by_domain else "Time"),
-            Column(title="Ran", is_right=True, rank=4),
+            *((_RAN,) if is_by_domain else ()),
             Column(title="Mean", is_right=True, rank=1),
             Column(title="Requests", is_right=True, rank=2),
             Column(title="Refused", is_right=True, rank=2),
@@ -183,20 +191,21 @@ def _holds(report: Report) -> Sheet:
     return Sheet(
         columns=(
             Column(title="Domain", is_grouping=True),
-            Column(title="Could be lower, or is held below"),
+            Column(title="Kept up, or down, because"),
             Column(title="vCPU hours", is_right=True, rank=1),
-            Column(title="At most", is_right=True),
+            Column(title="Costs at most", is_right=True),
         ),
         rows=tuple(
             (
                 name(it["domain"]),
                 Cell(printable(it["text"])),
                 Cell(f"{it['vcpu_h']:.1f}"),
-                Cell(format_kwh(it["kwh"])) if it["kwh"] else NONE,
+                Cell(format_energy(it["kwh"])) if it["kwh"] else NONE,
             )
             for it in report["holds"]
+            if it["kwh"] or it["vcpu_h"] >= _LEAST_SHOWN_H
         ),
-        notes=(Cell("What holds cost is estimated by power curves.", Style.QUIET),),
+        notes=(Cell("These costs are estimates from power curves.", Style.QUIET),),
     )
 
 

@@ -38,15 +38,17 @@ if TYPE_CHECKING:
 
 _HISTORY = "History"
 _METER = ""
+_REQUESTED = "Requested"
 _BOUNDS = "Bounds"
 _FULL_BOUNDS = len("1.20-3.00 GHz turbo")
+_FULL_STEP = len("3.00 GHz turbo")
 _VCPU_COLUMNS = (
     ScreenColumn(title="vCPU", width=4, is_right=True),
     ScreenColumn(title="CPUs", width=6, stretch=6),
     ScreenColumn(title=_METER, width=10, rank=6),
     ScreenColumn(title="Frequency", width=14, is_right=True),
     ScreenColumn(title=_HISTORY, width=10, rank=5, stretch=30),
-    ScreenColumn(title="Requested", width=9, is_right=True, rank=2),
+    ScreenColumn(title=_REQUESTED, width=9, is_right=True, rank=2, stretch=5),
     ScreenColumn(title=_BOUNDS, width=13, is_right=True, rank=3, stretch=6),
     ScreenColumn(title="Set by", width=22, rank=4, stretch=8),
 )
@@ -146,6 +148,7 @@ def _frequency_cells(
         return {"Frequency": Text("floats" if is_floating else "not managed", "yellow")}
     room = widths.get(_HISTORY, 0)
     has_room = widths.get(_BOUNDS, 0) >= _FULL_BOUNDS
+    has_name_room = widths.get(_REQUESTED, 0) >= _FULL_STEP
     khz, steps, requested = cpu["current_khz"], cpu["steps_khz"], vcpu["requested_khz"]
     share = None if khz is None else share_of(khz, steps[-1], steps[0])
     recent = snapshot.history.group_khz.last(cpu["clock_group"], room)
@@ -153,9 +156,16 @@ def _frequency_cells(
         _METER: meter(share, 10, heat(share or 0.0)),
         "Frequency": Text("-" if khz is None else step_name(khz, cpu)),
         _HISTORY: spark(recent, room, frequency_range(snapshot.status["cpus"])),
-        "Requested": Text(format_khz(requested), "" if requested else "dim"),
+        _REQUESTED: _requested(requested, cpu if has_name_room else None),
         _BOUNDS: _text(bounds(vcpu, cpu if has_room else None)),
     }
+
+
+def _requested(khz: int | None, cpu: Cpu | None) -> Text:
+    """Show a requested frequency; None: without the mark of turbo."""
+    if khz is None:
+        return Text("-", "dim")
+    return Text(format_khz(khz) if cpu is None else step_name(khz, cpu))
 
 
 def _channels(snapshot: Snapshot, domain: Domain, width: int) -> list[Text]:

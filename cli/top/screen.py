@@ -24,7 +24,7 @@ from cli.top.notes import event_line, note_line
 from cli.top.pages import help_page, warnings_page
 from cli.top.snapshot import Snapshot, listed_domains, warnings
 from cli.top.view import Layout, Page, Sort, View
-from orchestrator.values.energy_text import watts
+from orchestrator.values.quantities import format_watts
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
@@ -136,10 +136,10 @@ def _energy(snapshot: Snapshot) -> Text:
     if host is None:
         return Text()
     values = host["measured_history_watts"][-_SPARK_WIDTH:]
-    text = Text(f"{watts(host['measured_watts'])}")
+    text = Text(f"{format_watts(host['measured_watts'])}")
     if host["modelled"]:
         text.append(" modelled", "yellow")
-    text.append(", saving ", "dim").append(watts(host["saved_watts"]), "green")
+    text.append(", saving ", "dim").append(format_watts(host["saved_watts"]), "green")
     limits = (min(values, default=0.0), max(values, default=1.0))
     text.append(" ").append_text(spark(values, _SPARK_WIDTH, limits))
     return text.append("  ")

@@ -106,8 +106,8 @@ def _describe(trial: Trial) -> str:
         typed.insert(0, f"  export PATH={shlex.quote(str(path))}:$PATH")
     return "\n".join(
         (
-            f"vmpowerd serves two guests, fw (polls) and web, on {CPUS} CPUs.",
-            "All of that is simulated, watts are modelled, and the host is unchanged.",
+            f"vmpowerd serves two simulated guests on {CPUS} simulated CPUs: fw, which",
+            "polls, and web. Watts are modelled, and nothing on this host is changed.",
             "",
             "Type in another terminal:",
             f"  export VMPOWER_RUN_DIR={shlex.quote(str(trial.run_dir))}",

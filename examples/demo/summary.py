@@ -183,10 +183,7 @@ def next_steps(options: argparse.Namespace) -> RenderableType:
     for command, text in (
         *(demo for demo, is_this in demos.items() if not is_this),
         ("make demo ARGS=--host-cpus", "the same with the CPUs of this host"),
-        (
-            ".venv/bin/vmpower simulate /tmp/cpus --cpus 4",
-            "create simulated CPUs",
-        ),
+        (".venv/bin/vmpower try", "type commands yourself, on simulated CPUs"),
         (".venv/bin/vmpowerd --help", "the daemon, for your own domains"),
         (
             ".venv/bin/vmpower domain add dpdk-1 --vcpus 2 --pin 0-1",

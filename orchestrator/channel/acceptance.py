@@ -28,7 +28,7 @@ ACCEPT_TIMEOUT_S = 0.25
 boots under emulation can occupy that loop for a few tens of milliseconds."""
 _FIRST_PAUSE_S = 0.001
 _PAUSE_FACTOR = 3
-"""How much later each check is than the one before, from the beginning."""
+"""Each check is so many times as long after the beginning as the one before."""
 
 
 class Connection(NamedTuple):
@@ -76,7 +76,7 @@ class Acceptances:
         return due
 
     def keep(self, connection: Connection, now_s: float) -> bool:
-        """Let a connection that is not accepted wait on; False: its time is over."""
+        """Check a connection again later; False: its time is over."""
         waited_s = now_s - connection.begun_s
         if waited_s >= self._timeout_s:
             return False
@@ -90,18 +90,18 @@ class Acceptances:
 def find_problems(
     connections: Collection[Connection],
 ) -> dict[Connection, EndpointContended]:
-    """Return why connections cannot be used yet; those are left out that can be.
+    """Return why connections cannot be used yet; without those that can.
 
     It takes up to some milliseconds: the kernel searches all sockets of the host.
     """
     inodes = {it: os.fstat(it.sock.fileno()).st_ino for it in connections}
     # Data or a hang-up end the wait as well: the next user of the socket handles them.
     served = _find_readable(connections)
-    asked = [it for it in connections if it not in served or it.qemu_pid is not None]
-    peers = find_peers([inodes[it] for it in asked])
+    unclear = [it for it in connections if it not in served or it.qemu_pid is not None]
+    peers = find_peers([inodes[it] for it in unclear])
     sockets_of = cache(find_sockets)
     problems = {}
-    for connection in asked:
+    for connection in unclear:
         peer = peers.get(inodes[connection])
         if peer == 0 and connection not in served:
             problems[connection] = _not_accepted(connection)
@@ -142,5 +142,5 @@ def _accepted_by_another(connection: Connection) -> EndpointContended:
     return EndpointContended(
         f"another process than the domain's QEMU (pid {connection.qemu_pid}) listens"
         f" at {connection.path}",
-        hint="give the channel a path of its own, or none, and libvirt chooses one",
+        hint="give the channel another path, or none, and libvirt chooses one",
     )

@@ -92,7 +92,8 @@ def find_sockets(pid: int) -> frozenset[int] | None:
     """Return the inodes of a process's sockets.
 
     Returns:
-        None: it has ended, or its open files may not be read.
+        None: it has ended, or its open files may not be read: CAP_DAC_OVERRIDE lists
+            those of another user, and CAP_SYS_PTRACE reads what they are.
     """
     try:
         names = [_read_link(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
@@ -105,7 +106,7 @@ def find_sockets(pid: int) -> frozenset[int] | None:
 def _read_link(descriptor: Path) -> str:
     try:
         return str(descriptor.readlink())
-    except OSError:  # closed meanwhile
+    except FileNotFoundError:  # closed meanwhile
         return ""
 
 

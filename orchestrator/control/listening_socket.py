@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -96,7 +97,7 @@ class UnixSocket:
             os.fchmod(sock.fileno(), 0o600)
             sock.bind(os.fspath(path))
             if self._group_id is not None:
-                os.chown(path, -1, self._group_id)
+                _set_group(path, self._group_id)
             path.chmod(self._mode)
             sock.listen(_BACKLOG)
         except OSError as error:
@@ -110,6 +111,16 @@ class UnixSocket:
     def remove(self) -> None:
         """Remove the path."""
         remove(self._path)
+
+
+def _set_group(path: Path, group_id: int) -> None:
+    # An owner may set a group that it is a member of; CAP_CHOWN allows any. Membership
+    # takes CAP_SETGID, which a daemon that changes the monitor's user has anyway.
+    groups = os.getgroups()
+    if group_id not in groups:
+        with contextlib.suppress(PermissionError):
+            os.setgroups([*groups, group_id])
+    os.chown(path, -1, group_id)
 
 
 class TcpSocket:

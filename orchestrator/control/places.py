@@ -4,7 +4,7 @@
 Theory of operation: a user may hold a fraction of all places, and as many are reserved
 for root and the daemon's own user. If the rest are held, a user gets the oldest place
 of the user that holds the most, as long as that leaves the other one no fewer places
-than the newcomer. So several users that hold all they may are no obstacle to another.
+than the newcomer. So several users that hold all they may do not keep another out.
 """
 
 from __future__ import annotations

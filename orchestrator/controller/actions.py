@@ -159,7 +159,7 @@ class ForgetPolicySubject:
 
 @dataclass(frozen=True, slots=True)
 class InstallPolicy:
-    """Install a guest's policy and tell it whether it is in force."""
+    """Install a guest's policy, and notify the guest whether it is in force."""
 
     uuid: DomainId
     number: int

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.controller import (
     attributes,
+    channel_transitions,
     channels,
     groups,
     idle_cpus,
@@ -88,7 +89,7 @@ def on_rebooted(inventory: Inventory, event: events.DomainRebooted) -> list[Acti
     if record is None:
         return [DescribeDomain(event.uuid)]
     record.awaited_policies = ()
-    actions = channels.withdraw(event.uuid, None, "the guest rebooted")
+    actions = channel_transitions.withdraw(event.uuid, None, "the guest rebooted")
     if not record.is_reboot_reported:
         record.is_reboot_reported = True
         text = "guest rebooted"

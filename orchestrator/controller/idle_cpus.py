@@ -6,8 +6,8 @@ emulator or I/O thread is pinned to one, and none is the host's (`[host] own_cpu
 vCPU that may run everywhere therefore uses every CPU; an emulator thread that is not
 pinned uses none.
 
-Until every domain is known that existed when the daemon started, all CPUs count as
-used: a restart of the daemon slows no guest.
+All CPUs count as used until every domain that existed when the daemon started is known,
+so that a restart of the daemon slows no guest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def on_all_known(inventory: Inventory) -> list[Action]:
-    """Limit unused groups once every domain is known; nothing before and afterwards."""
+    """Limit unused groups, once, as soon as every domain is known."""
     listed = inventory.first_listed
     if inventory.is_every_domain_known or listed is None:
         return []

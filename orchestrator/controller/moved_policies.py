@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policies of guests whose domain was restored from a saved state, or migrated here.
 
-Both are a new run for libvirt, in which the same program of the guest goes on. It has
-sent its policy once; the policy is noted in the metadata of the running domain, which a
-saved state and a migration include. QEMU reports the guest's port as open some time
-after the start (measured: 0.4 s), as if another program had opened it, so the policies
-are installed after that report.
+For libvirt both are a new run, but the program in the guest continues, and does not
+send its policy again. So policies are noted in the metadata of the running domain,
+which a saved state and a migration include. QEMU reports the guest's port as open some
+time after the start (measured: 0.4 s), as if another program had opened it, so the
+policies are installed after that report.
 
-A domain that was running when the daemon started is none of these: what its guest had
-sent is in the state file, or ended with a daemon that was killed.
+This is not about domains that were running when the daemon started: what their guests
+had sent is in the state file, or ended with a daemon that was killed.
 """
 
 from __future__ import annotations

@@ -188,8 +188,8 @@ def on_done(
 def on_ports_added(inventory: Inventory, event: events.PortsAdded) -> list[Action]:
     """Describe the domain again, which has more ports now, or will never have them.
 
-    That it cannot get them is no failed attempt: until its next run, or until libvirt
-    is connected again, it is not tried again.
+    That it cannot get them is not a failed attempt: it is not tried again until its
+    next run, or until libvirt is connected again.
     """
     record = inventory.domains.get(event.uuid)
     if record is None:
@@ -229,7 +229,7 @@ def _describe_outcome(event: events.ChannelsAttached | events.ChannelsDetached) 
 def on_failed(inventory: Inventory, event: events.OnboardingFailed) -> list[Action]:
     """Schedule another attempt, up to MAX_ATTEMPTS.
 
-    A lost libvirt connection is no fault of the domain and does not count: the next
+    A lost libvirt connection is not a fault of the domain and does not count: the next
     description, at the latest after a resync or a reconnect, leads to a new attempt.
     """
     record = inventory.domains.get(event.uuid)

@@ -84,7 +84,7 @@ def on_ended(inventory: Inventory, event: events.PolicyEnded) -> list[Action]:
 
 
 def _keep(uuid: DomainId, source: Source) -> list[Action]:
-    """Make a change of policies outlive what its source outlives."""
+    """Store a change of policies: an operator's for a restart, a guest's for a move."""
     match source.kind:
         case SourceKind.OPERATOR:
             return [SaveState()]

@@ -13,10 +13,12 @@ from orchestrator.controller import (
     drift,
     energy,
     groups,
+    guest_ports,
     onboarding,
     p_states,
     policies,
     policy_subjects,
+    quarantine,
     saved_state,
 )
 from orchestrator.controller import host as hosts
@@ -86,7 +88,7 @@ def _on_resync(inventory: Inventory, _event: events.ResyncDue) -> list[Action]:
     actions: list[Action] = [ReadTopology(is_thorough=False)]
     actions += [ReadKernelLimits(tuple(inventory.groups)), RefreshAttributes()]
     actions += channels.retry_refused(inventory)
-    channels.forgive(inventory)
+    quarantine.forgive(inventory)
     actions += hosts.retry_failed(inventory)
     onboarding.on_resync(inventory)
     domains.on_resync(inventory)
@@ -130,8 +132,8 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.DomainVanished: domains.on_vanished,
     events.DomainUndescribed: domains.on_undescribed,
     events.DomainRebooted: domains.on_rebooted,
-    events.GuestPortChanged: channels.on_guest_port,
-    events.PortCloseUnconfirmed: channels.on_close_doubted,
+    events.GuestPortChanged: guest_ports.on_guest_port,
+    events.PortCloseUnconfirmed: guest_ports.on_close_doubted,
     events.RemovalFailed: onboarding.on_removal_failed,
     events.ChannelsAttached: onboarding.on_done,
     events.ChannelsDetached: onboarding.on_done,
@@ -142,7 +144,7 @@ _REACTIONS: Mapping[type[Event], Callable[[Inventory, Any], list[Action]]] = {
     events.ChannelAbsent: channels.on_absent,
     events.ChannelContended: channels.on_contended,
     events.ChannelRefused: channels.on_refused,
-    events.ChannelAbused: channels.on_abused,
+    events.ChannelAbused: quarantine.on_abused,
     events.EndpointClosed: channels.on_endpoint_closed,
     events.PolicySent: policies.on_sent,
     events.PolicyRemoved: policies.on_removed,

@@ -54,7 +54,7 @@ def find_others(
 
 
 def describe(inventory: Inventory, uuid: DomainId, channel: ChannelRecord) -> str:
-    """Return with which channels it shares its socket; empty: with none."""
+    """Name the channels that share its socket, for people; empty: none does."""
     others = [
         f"channel {number} of this domain"
         if other == uuid
@@ -63,4 +63,5 @@ def describe(inventory: Inventory, uuid: DomainId, channel: ChannelRecord) -> st
     ]
     if not others:
         return ""
-    return f"{' and '.join(others)} has the same socket path {channel.spec.path}"
+    verb = "has" if len(others) == 1 else "have"
+    return f"{' and '.join(others)} {verb} the same socket path {channel.spec.path}"

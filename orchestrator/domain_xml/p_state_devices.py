@@ -2,11 +2,11 @@
 """Adds to a definition what gives the guest P-states, and removes it again.
 
 That is an ISA serial device on a UNIX socket for each port, the ACPI table, and the
-note that describes both. libvirt from 11.3 on has an element for the table; for others,
-QEMU gets it as an argument of its own.
+note that describes both. libvirt from 11.3 on has an element for the table; with an
+older one, QEMU gets an argument.
 
-A domain without a serial device gets a console with the first one, from libvirt; it is
-removed with our device.
+libvirt adds a console to the first serial device of a domain. If that is ours, the
+console is removed with it.
 
 Source: libvirt's formatdomain ("ACPI tables", "Relationship between serial ports and
 consoles", "Device Addresses") and drvqemu ("Pass-through of arbitrary QEMU commands").
@@ -215,9 +215,10 @@ def _path_of(device: etree._Element) -> str | None:
 
 
 def _number_serials(root: etree._Element) -> None:
-    """Give each serial device the number that it has without ours.
+    """Write down the number that each serial device has without ours.
 
-    libvirt numbers those without one behind all others: a console would become ttyS2.
+    libvirt numbers devices that have no number after all others, so that a console
+    would become ttyS2.
     """
     for device, number in _numbered_serials(root):
         target = device.find("target")

@@ -53,10 +53,6 @@ class Curve(NamedTuple):
         """Return the power at a frequency; beyond the ends, that of the end."""
         return sum(weight * self.watts[index] for index, weight in weigh(self.khz, khz))
 
-    def scaled(self, factor: float) -> Curve:
-        """Return the curve with each power multiplied."""
-        return Curve(self.khz, tuple(factor * watts for watts in self.watts))
-
 
 def weigh(points: Sequence[int], khz: int) -> tuple[tuple[int, float], ...]:
     """Return the indices of the points around a frequency, and their weights."""

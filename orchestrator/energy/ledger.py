@@ -50,7 +50,9 @@ class Figures:
     saved_error_joules: float = 0.0
     possible_joules: float = 0.0
     most_saved_joules: float = 0.0
-    """The most that `saved_joules` has been: for counters, which only grow."""
+    most_possible_joules: float = 0.0
+    """The most that `saved_joules` and `possible_joules` have been: for counters, which
+    only grow."""
 
     def add(self, part: DomainEnergy) -> None:
         """Add an interval."""
@@ -60,6 +62,8 @@ class Figures:
         self.saved_error_joules += part.saved_error_joules
         self.possible_joules += part.possible_joules
         self.most_saved_joules = max(self.most_saved_joules, self.saved_joules)
+        most = max(self.most_possible_joules, self.possible_joules)
+        self.most_possible_joules = most
 
 
 class Ledger:

@@ -343,15 +343,16 @@ def _add_auto(commands: Subparsers) -> None:
         type=parse_share,
         metavar="SHARE",
         help="Load from which the highest frequency is requested"
-        f" (default: {plain.up_above}; with --dpdk {polling.up_above}, and from three"
-        " fifths of it one step more).",
+        f" (default: {plain.up_above}; with --dpdk {polling.up_above}, and from five"
+        " sevenths of it one step more).",
     )
     command.add_argument(
         "--calm",
         type=parse_share,
         metavar="SHARE",
         help="Load below which the frequency is lowered"
-        f" (default: {plain.down_below}; with --dpdk {polling.down_below}).",
+        f" (default: {plain.down_below}; with --dpdk {polling.down_below}, and"
+        " less at lower frequencies).",
     )
     command.add_argument(
         "--patience",

@@ -139,7 +139,7 @@ def thresholds_of(options: Namespace) -> Thresholds:
     calm = default.down_below if options.calm is None else options.calm
     climb = busy * _CLIMB_SHARE if options.dpdk else default.climb_above
     if calm >= min(busy, climb):
-        limit = f"three fifths of --busy, {climb:g}" if options.dpdk else ""
+        limit = f"five sevenths of --busy, {climb:g}" if options.dpdk else ""
         raise ConfigError(
             f"--calm {calm:g} must be below {limit or f'--busy {busy:g}'}",
             hint="a gap avoids oscillation: --busy 0.8 --calm 0.4",
@@ -155,6 +155,7 @@ def thresholds_of(options: Namespace) -> Thresholds:
         down_after_samples=samples,
         max_down_after_samples=samples * _MAX_BACKOFF,
         reverted_within_samples=samples * _REVERTED_WITHIN,
+        lower_by_step=default.lower_by_step,
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from orchestrator.values.energy_text import energy_text, watts
+from orchestrator.values.quantities import format_joules, format_watts
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ class Reporter:
             [
                 (
                     "Saved",
-                    watts(energy.saved_watts, energy.saved_error_watts),
-                    energy_text(energy.saved_joules_total),
+                    format_watts(energy.saved_watts, energy.saved_error_watts),
+                    format_joules(energy.saved_joules_total),
                 ),
                 (
                     "Drawn",
-                    watts(energy.watts, energy.error_watts),
-                    energy_text(energy.joules_total),
+                    format_watts(energy.watts, energy.error_watts),
+                    format_joules(energy.joules_total),
                 ),
             ],
             (),

@@ -9,7 +9,9 @@ many samples, so that a load between two steps does not alternate between them f
 
 A polling application is different: its load is known exactly (see `guest.telemetry`),
 is inversely proportional to the frequency, and has to stay low for the sake of bursts.
-There, a load a bit too high requests one step up, and only a high one the highest.
+There, a load a bit too high requests one step up, and only a high one the highest. At
+each step below the highest it has to be a bit lower: bursts need not be slower because
+the traffic around them is, and the lower the frequency, the less a step costs.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import NamedTuple
 
 from orchestrator.channel.protocol import Unit
 
+_LEAST_SHARE = 0.25
 MAX_STEPS = 40
 """No CPU has more steps; after so many in a row no more are requested."""
 
@@ -37,17 +40,26 @@ class Thresholds(NamedTuple):
     """The most that reverted steps can increase it to."""
     reverted_within_samples: int = 20
     """A step down is reverted if the load is high within so many samples."""
+    lower_by_step: float = 0.0
+    """Share by which `climb_above` and `down_below` are lower for each step below the
+    highest."""
+
+    def at(self, steps_down: int) -> tuple[float, float]:
+        """Return the loads from which a step up, and below which one down is due."""
+        share = max(_LEAST_SHARE, 1 - self.lower_by_step * steps_down)
+        return self.climb_above * share, self.down_below * share
 
 
 POLLING_INTERVAL_S = 0.1
 """Between samples of polling vCPUs."""
 POLLING = Thresholds(
     up_above=0.7,
-    down_below=0.35,
+    down_below=0.41,
     down_after_samples=2,
     max_down_after_samples=64,
     reverted_within_samples=8,
-    climb_above=0.43,
+    climb_above=0.5,
+    lower_by_step=0.035,
 )
 """For applications that poll: more than half of the time stays free for bursts. Found
 with `python -m bench --only saving`."""
@@ -79,9 +91,10 @@ def decide(load: float, state: StepState, thresholds: Thresholds) -> Decision:
     state = state._replace(since_step=state.since_step + 1)
     if load >= thresholds.up_above:
         return _step_up(state, thresholds)
-    if load >= thresholds.climb_above and state.steps_down:
+    climb_above, down_below = thresholds.at(state.steps_down)
+    if load >= climb_above and state.steps_down:
         return _climb(state)
-    if load >= thresholds.down_below:
+    if load >= down_below:
         return Decision(state._replace(low=0), None)
     return _step_down(state, thresholds)
 

@@ -74,7 +74,7 @@ def find_holds(state: VCpuState) -> Iterator[Hold]:
         if not state.is_overridden and grant_khz > state.window.low_khz:
             yield Hold(HoldCause.NO_VOTE, grant_khz, state.window.low_khz)
         return
-    # Guests with a table of their own may request what is no step here.
+    # Guests with a table of their own may request what is not a step here.
     vote_khz = state.window.table.round_up(state.vote_khz)
     allowed_khz = state.window.clamp(vote_khz)
     if grant_khz != allowed_khz:

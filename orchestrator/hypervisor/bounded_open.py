@@ -4,7 +4,7 @@
 Theory of operation: `virConnectOpen` has no timeout, keep-alive starts only after it,
 and a thread inside it cannot be cancelled: a stopped libvirtd blocks it until libvirtd
 continues. So a separate thread opens, one at a time, while the caller waits for a
-limited time. A connection that opens after the caller gave up is closed again.
+limited time. A connection that is opened after the caller has given up is closed.
 """
 
 from __future__ import annotations

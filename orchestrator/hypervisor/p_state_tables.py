@@ -4,7 +4,7 @@
 A table's name has the UUID of its domain and a digest of its contents. So a running
 domain, or one that was saved, keeps its table when the definition gets another one.
 
-QEMU reads a table when it starts, as a user of its own, so every user may read it.
+QEMU reads a table when it starts, as another user, so every user may read it.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ def pin(
         with translated():
             domain.pinVcpuFlags(vcpu, mask, flags)
     except HypervisorError as error:
-        error.hint = error.hint or _missing_vcpu(domain, vcpu)
+        off = _off(domain) if live else ""
+        error.hint = error.hint or off or _missing_vcpu(domain, vcpu)
         raise
 
 
@@ -157,6 +158,14 @@ def _read_pinned(domain: libvirt.virDomain) -> PinnedDomain | None:
     if not pcpus:
         return None
     return PinnedDomain(name=domain.name(), is_active=is_active, pcpus=pcpus)
+
+
+def _off(domain: libvirt.virDomain) -> str:
+    """Return what can be changed of a domain that is not running, as a hint."""
+    try:
+        return "" if domain.isActive() else "without --live, its definition is changed"
+    except libvirt.libvirtError:
+        return ""
 
 
 def _missing_vcpu(domain: libvirt.virDomain, vcpu: int) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from orchestrator.channel.lifecycle import ChannelState
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     Rows = list[tuple[tuple[str, ...], float]]
 
 _ANSWERS = ("ack", "nack", "dropped", "late", "unanswered")
+_COUNTS = attrgetter(
+    *("acks", "nacks", "dropped", "late", "unanswered", "errors", "throttled")
+)
+"""Of a channel's totals: answers, in the order of `_ANSWERS`, and two more."""
 _CAUSES = tuple(refusal.word for refusal in Refusal)
 _CONTROLLABLE = "controllable"
 _UNKNOWN = "unknown"
@@ -88,7 +93,8 @@ class _Reading:
     def __init__(self, snapshot: Snapshot, policies: Iterable[PolicyStatus]) -> None:
         self.rows: dict[Family, Rows] = {family: [] for family in _PER_DOMAIN}
         self._snapshot = snapshot
-        self._channels: Counter[tuple[str, str]] = Counter()
+        self._channels: Counter[tuple[ChannelKind, int | None, ChannelState]]
+        self._channels = Counter()
         self._policies: dict[DomainId, Counter[tuple[str, str]]] = {}
         for status in policies:
             kind = (status.order.policy.kind, status.source.kind.value)
@@ -113,17 +119,21 @@ class _Reading:
         self, domain: tuple[str, str], counted: Collection[ChannelTotals]
     ) -> None:
         rows = self.rows
-        for answer, number in zip(_ANSWERS, _answers(counted), strict=True):
-            rows[families.DOMAIN_REQUESTS].append(((answer, *domain), number))
-        refused = map(sum, zip(*(it.refused for it in counted), strict=True))
-        rows[families.DOMAIN_REFUSALS] += [
-            ((cause, *domain), number)
-            for cause, number in zip(_CAUSES, refused, strict=False)
-            if number
+        *answers, malformed, throttled = _add_up(
+            map(_COUNTS, counted), len(_ANSWERS) + 2
+        )
+        rows[families.DOMAIN_REQUESTS] += [
+            ((answer, *domain), number)
+            for answer, number in zip(_ANSWERS, answers, strict=True)
         ]
-        malformed = sum(it.errors for it in counted)
+        if any(any(it.refused) for it in counted):
+            refused = _add_up((it.refused for it in counted), len(_CAUSES))
+            rows[families.DOMAIN_REFUSALS] += [
+                ((cause, *domain), number)
+                for cause, number in zip(_CAUSES, refused, strict=True)
+                if number
+            ]
         rows[families.DOMAIN_MALFORMED].append((domain, malformed))
-        throttled = sum(it.throttled for it in counted)
         rows[families.DOMAIN_THROTTLES].append((domain, throttled))
 
     def _add_channels(
@@ -132,23 +142,23 @@ class _Reading:
         record: DomainRecord,
         counted: Mapping[int, ChannelTotals],
     ) -> None:
-        states: Counter[str] = Counter()
+        states: Counter[ChannelState] = Counter()
         for number, channel in record.channels.items():
-            state = channel.state.value
+            state, totals = channel.state, counted.get(number)
             states[state] += 1
-            generation = _name_generation(channel.spec.kind, counted.get(number))
-            self._channels[generation, state] += 1
+            size = totals.generation if totals else None
+            self._channels[channel.spec.kind, size, state] += 1
         name, uuid = domain
         self.rows[families.DOMAIN_CHANNELS] += [
-            ((name, state, uuid), number) for state, number in states.items()
+            ((name, state.value, uuid), number) for state, number in states.items()
         ]
 
     def _add_vcpus(self, domain: tuple[str, str], record: DomainRecord) -> None:
         _, granted, obtained = self._snapshot
-        states: Counter[str] = Counter()
+        states: Counter[Refusal | None] = Counter()
         for placement in record.placements.values():
-            refusal, group = placement.refusal, placement.group
-            states[refusal.word if refusal else _CONTROLLABLE] += 1
+            group = placement.group
+            states[placement.refusal] += 1
             if group is None:
                 continue
             labels = (*domain, str(placement.vcpu))
@@ -158,31 +168,28 @@ class _Reading:
                 self.rows[families.VCPU_OBTAINED].append((labels, hertz))
         name, uuid = domain
         self.rows[families.DOMAIN_VCPUS] += [
-            ((name, state, uuid), number) for state, number in states.items()
+            ((name, refusal.word if refusal else _CONTROLLABLE, uuid), number)
+            for refusal, number in states.items()
         ]
 
     def channels(self) -> Samples:
         """Return the channels of all domains; every state has a series."""
-        present = {state for _, state in self._channels}
-        missing = [it.value for it in ChannelState if it.value not in present]
-        rows: Rows = list(self._channels.items())
-        rows += [((_UNKNOWN, state), 0) for state in missing]
-        return Samples(families.CHANNELS, rows)
+        numbers: Counter[tuple[str, str]] = Counter()
+        for (kind, size, state), number in self._channels.items():
+            numbers[_name_generation(kind, size), state.value] += number
+        present = {state for _, state in numbers}
+        for state in ChannelState:
+            if state.value not in present:
+                numbers[_UNKNOWN, state.value] = 0
+        return Samples(families.CHANNELS, list(numbers.items()))
 
 
-def _name_generation(kind: ChannelKind, totals: ChannelTotals | None) -> str:
+def _name_generation(kind: ChannelKind, size: int | None) -> str:
     if kind is ChannelKind.P_STATES:
         return str(kind)
-    size = totals.generation if totals else None
     return _UNKNOWN if size is None else str(size)
 
 
-def _answers(counted: Collection[ChannelTotals]) -> tuple[int, ...]:
-    """Return the number of requests by kind of answer, in the order of `_ANSWERS`."""
-    return (
-        sum(it.acks for it in counted),
-        sum(it.nacks for it in counted),
-        sum(it.dropped for it in counted),
-        sum(it.late for it in counted),
-        sum(it.unanswered for it in counted),
-    )
+def _add_up(rows: Iterable[tuple[int, ...]], width: int) -> list[int]:
+    """Return the sums of columns; zeros without a row."""
+    return [*map(sum, zip(*rows, strict=True))] or [0] * width

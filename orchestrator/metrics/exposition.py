@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from orchestrator.metrics.family import Family, Samples
 
 _OPEN_METRICS = "application/openmetrics-text"
-_KEPT = 8_192
-"""Texts that are kept: names and UUIDs are in every family, steps in many samples."""
+_KEPT = 16_384
+"""Texts that are kept: the series are the same ones in each scrape."""
+_EXPONENTS_FROM = 1e6
+"""Positive numbers that Go writes with an exponent, and Python does not."""
 _UNCHANGED = ("underscores", "allow-utf-8")
 """Ways to escape names that leave ours as they are."""
 _SUFFIXES = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
@@ -103,10 +105,10 @@ def _lines(samples: Samples, *, is_open: bool) -> Iterator[str]:
     yield f"# HELP {name} {help_}\n# TYPE {name} {kind}\n"
     # Labels are in the order of their names, as in prometheus_client's text.
     labels = ",".join(f'{label}="%s"' for label in family.labels)
-    line = f"{family.name}{{{labels}}} %s\n" if labels else f"{family.name} %s\n"
+    series = f"{family.name}{{{labels}}}" if labels else family.name
     for values, value in rows:
         if not isinstance(value, Observations):
-            yield line % (*map(_escape, values), _number(value))
+            yield f"{_name(series, values)} {_number(value)}\n"
             continue
         for suffix, more, number in _parts(value):
             label = "".join(f'{{{key}="{bound}"}}' for key, bound in more.items())
@@ -114,11 +116,22 @@ def _lines(samples: Samples, *, is_open: bool) -> Iterator[str]:
 
 
 @lru_cache(maxsize=_KEPT)
+def _name(series: str, values: tuple[str, ...]) -> str:
+    """Return the name of a series with the values of its labels."""
+    return series % tuple(map(_escape, values))
+
+
 def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-@lru_cache(maxsize=_KEPT)
 def _number(value: float) -> str:
-    write: Callable[[float], str] = floatToGoString
-    return write(value)
+    if type(value) is float:
+        # Joules and seconds, which differ in each scrape. Not a number is not smaller.
+        is_like_go = -_EXPONENTS_FROM < value < _EXPONENTS_FROM
+        return repr(value) if is_like_go else _go_number(value)
+    return _kept_number(value)
+
+
+_go_number: Callable[[float], str] = floatToGoString
+_kept_number = lru_cache(maxsize=_KEPT)(_go_number)

@@ -266,6 +266,27 @@ DOMAIN_SAVED_JOULES: Final = Family(
     labels=_DOMAIN,
     bound=_PER_DOMAIN,
 )
+DOMAIN_POSSIBLE_JOULES: Final = Family(
+    name="vmpower_domain_possible_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy that would be saved if all votes were granted, as in mode enforce.",
+    labels=_DOMAIN,
+    bound=_PER_DOMAIN,
+)
+DOMAIN_CPU_ERROR: Final = Family(
+    name="vmpower_domain_cpu_error_joules_total",
+    kind=Kind.COUNTER,
+    help="Uncertainty of a domain's energy: one standard deviation, either way.",
+    labels=_DOMAIN,
+    bound=_PER_DOMAIN,
+)
+DOMAIN_SAVED_ERROR: Final = Family(
+    name="vmpower_domain_saved_error_joules_total",
+    kind=Kind.COUNTER,
+    help="Uncertainty of what a domain saved: one standard deviation, either way.",
+    labels=_DOMAIN,
+    bound=_PER_DOMAIN,
+)
 HOST_JOULES: Final = Family(
     name="vmpower_host_joules_total",
     kind=Kind.COUNTER,
@@ -285,6 +306,31 @@ HOST_SAVED_JOULES: Final = Family(
     kind=Kind.COUNTER,
     help="Energy that all domains saved, also those that are gone.",
     bound=_ONE,
+)
+HOST_POSSIBLE_JOULES: Final = Family(
+    name="vmpower_host_possible_joules_total",
+    kind=Kind.COUNTER,
+    help="Energy that all domains would save if all votes were granted.",
+    bound=_ONE,
+)
+HOST_SAVED_ERROR: Final = Family(
+    name="vmpower_host_saved_error_joules_total",
+    kind=Kind.COUNTER,
+    help="Uncertainty of what all domains saved: one standard deviation, either way.",
+    bound=_ONE,
+)
+ENERGY_PRICE: Final = Family(
+    name="vmpower_energy_price_per_kwh",
+    kind=Kind.GAUGE,
+    help="The configured price of a kilowatt-hour.",
+    labels=("currency",),
+    bound="1, if it is configured",
+)
+ENERGY_CO2: Final = Family(
+    name="vmpower_energy_co2_grams_per_kwh",
+    kind=Kind.GAUGE,
+    help="The configured grams of CO2 for each kilowatt-hour.",
+    bound="1, if it is configured",
 )
 METER_HOLES: Final = Family(
     name="vmpower_energy_meter_holes_total",

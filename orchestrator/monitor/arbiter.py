@@ -269,6 +269,18 @@ class VCpu:
         self.update_window()
         return None if result is None else self.clamp(result)
 
+    def would_vote_p_state(self, khz: int) -> int:
+        """Return the vote that would result from a P-state; NO_VOTE: it floats.
+
+        Args:
+            khz: the frequency in the guest's table; UNKNOWN_KHZ: a request may be lost.
+        """
+        return (
+            NO_VOTE
+            if self.group is None
+            else self.clamp(self.group.steps.round_up(khz))
+        )
+
     def _switch_turbo(self, unit: int, steps: FrequencyTable) -> int | None:
         if unit == ENABLE_TURBO and steps.has_turbo and self.is_turbo_allowed:
             self.has_turbo_right = True

@@ -98,7 +98,7 @@ def plan_p_states(
 
 
 def cut_table(table: FrequencyTable, *limits: Limits) -> FrequencyTable | None:
-    """Return the steps of a table within limits, as far as a guest can tell them apart.
+    """Return the steps of a table within limits that a guest can distinguish.
 
     Guests find frequencies in MHz, and turbo as 1 MHz above nominal.
 

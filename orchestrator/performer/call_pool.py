@@ -58,7 +58,7 @@ class CallPool:
             if calls is None:
                 self._waiting[key] = deque([(kind, work)])
                 self._ready.put(key)
-            # The first may have begun, so that it may use an outdated state.
+            # The first one may have begun, with a state that is outdated now.
             elif all(kind != waiting for waiting, _ in list(calls)[1:]):
                 calls.append((kind, work))
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares clock groups that are taken with what was set.
+"""Compares the settings of taken clock groups with what was set.
 
 Theory of operation: all groups are read in one call in a thread, which costs some
 microseconds for each, beside other operations on them and the writes of the monitor. So
-a difference is only a suspicion; the controller has it read again.
+a difference is only a suspicion, and the controller lets it be read again.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ class EnergyRunner:
         return self._timer is not None
 
     def update(self) -> None:
-        """Start or stop, as the configuration says."""
+        """Start or stop, as configured."""
         if self.is_enabled and self._timer is None:
             self._samples = 0
             self._pool = self._pool or CallPool("energy", size=1)

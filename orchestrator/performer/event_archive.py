@@ -58,7 +58,7 @@ class EventArchive:
     def load(self) -> list[EventRecord]:
         """Return the events of earlier runs, the oldest first; blocks.
 
-        Lines that are no event, such as the last one before a crash, are left out.
+        Lines that are not events, such as the last one before a crash, are left out.
         """
         found: dict[int, EventRecord] = {}
         damaged = 0

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DELAY_S = 0.5
-"""A domain that is saved or migrated sooner after its guest has sent a policy loses the
-policy there."""
+"""How long after a policy its note is written. A domain that is saved or migrated
+before that loses the policy there."""
 
 
 class GuestPolicyNotes:

@@ -22,7 +22,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orchestrator import events
-from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from orchestrator.controller.guest_ports import PORT_STATE_LAGS_NS
 from orchestrator.monitor.link.commands import WithdrawVotes
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owns the installed policies: samples when they are due, decides, votes on changes.
+"""Owns the installed policies: samples for them, lets them decide, votes on changes.
 
 Theory of operation: everything happens in `tick`. It takes the answers that arrived
 since the last one, decides what needs no sample, requests the samples that are due, and

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The journal of the attributes of `attribute_kinds` that vmpowerd holds at a value.
 
-It is a file of its own, because these attributes are held independently of governors
+It is a separate file, because these attributes are held independently of governors
 and limits.
 """
 

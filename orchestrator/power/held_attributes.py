@@ -208,7 +208,7 @@ class HeldAttributes:
         kind, root = kind_of(key), self._tree.root
         found = (str(path.relative_to(root)) for path in root.glob(key))
         paths = [*filter(kind.has, found), *filter(kind.has, self._values.paths())]
-        # The pattern itself, which is no file, if the kernel has none of them.
+        # The pattern itself, which is not a file, if the kernel has none of them.
         yield from paths or [key]
 
     def _concerned(self) -> set[str]:

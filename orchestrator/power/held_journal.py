@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The journal of attributes that vmpowerd holds at values of its own.
+"""The journal of attributes that vmpowerd holds at other values.
 
 Its format is that of the restore journal. An attribute has one entry for each value of
 vmpowerd that it may show, so that after a crash at any point these are recognized.

@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from orchestrator.power.limit_journal import LimitJournal
     from orchestrator.power.sysfs import CpuTree
 
-_SETTLE_S = 0.05
-"""The kernel applies a new limit from a work queue, usually within 0.2 ms."""
+_SETTLE_READS = 25
+"""The kernel applies a new limit from a work queue, usually within 0.2 ms. Readings are
+counted, because a deadline may pass on a busy machine without any."""
 _SETTLE_STEP_S = 0.002
 
 
@@ -217,13 +218,13 @@ class HeldLimits:
         written_khz = top.written_khz
         ceiling_khz = high.khz if written_khz is None else written_khz
         min_khz = min(wanted.min_khz, ceiling_khz)
-        bottom = plan_min(low, self._held_of(number, MIN), min_khz, high.khz)
+        bottom = plan_min(low, self._values.get(low.path), min_khz, high.khz)
         plans = (bottom, top) if ceiling_khz < high.khz else (top, bottom)
         changes = [plan.change for plan in plans if plan.change is not None]
         return Limits(bottom.others_khz, top.others_khz), changes
 
     def _plan_max(self, number: int, found: Found, wanted_khz: int) -> Plan:
-        held = self._held_of(number, MAX)
+        held = self._values.get(found.path)
         if held is not None:
             return plan_max(found, held, wanted_khz, self._read_bios_khz(number))
         if wanted_khz >= found.khz:
@@ -300,12 +301,12 @@ class HeldLimits:
         Where another program had narrowed the limit, its value is written again, unless
         it is a cooling device's: that stays in force whatever is written.
         """
-        deadline = time.monotonic() + _SETTLE_S
         waiting = list(released)
-        while waiting and time.monotonic() < deadline:
+        for _ in range(_SETTLE_READS):
             waiting = [change for change in waiting if not self._is_settled(change)]
-            if waiting:
-                time.sleep(_SETTLE_STEP_S)
+            if not waiting:
+                break
+            time.sleep(_SETTLE_STEP_S)
 
     def _is_settled(self, change: LimitChange) -> bool:
         path, held, _value = change.write

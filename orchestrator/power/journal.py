@@ -12,7 +12,7 @@ operator has changed it since: it stays as it is, except for limits that are sti
 pinned to one frequency. One whose scaling driver is another one now stays as it is: the
 kernel has reset everything then.
 
-Root writes what a journal says. So a journal is read only if no other user can change
+Root writes what is in a journal. So a journal is read only if no other user can change
 it or its directory, and it may name only attributes that a mechanism restores.
 
 The file on disk may disappear, for instance with its directory. What was written is

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The journal of the kernel's limits that vmpowerd has narrowed.
 
-It is a file of its own, because limits live longer than a taken governor: from the
+It is a separate file, because limits live longer than a taken governor: from the
 start of a domain to its end.
 """
 

@@ -80,9 +80,16 @@ class CpuTreeLock:
     Synchronization: none; one thread acquires and releases.
     """
 
-    def __init__(self, tree: CpuTree, *, lock_dir: Path = LOCK_DIR) -> None:
+    def __init__(
+        self,
+        tree: CpuTree,
+        *,
+        lock_dir: Path = LOCK_DIR,
+        restore_timeout_s: float = RESTORE_TIMEOUT_S,
+    ) -> None:
         self._tree = tree
         self._lock_dir = lock_dir
+        self._restore_timeout_s = restore_timeout_s
         self._fd: int | None = None
 
     @property
@@ -147,7 +154,7 @@ class CpuTreeLock:
         pid = find_user(fd)
         if pid is None:
             return
-        if not (pid and _end_user(fd, pid)):
+        if not (pid and _end_user(fd, pid, self._restore_timeout_s)):
             which = f"process {pid}" if pid else "a process of another PID namespace"
             raise TreeLockedError(
                 f"{self._tree.cpu_dir} is still used by the monitor of a daemon that"
@@ -189,8 +196,8 @@ class CpuTreeLock:
         self.release()
 
 
-def _end_user(fd: int, pid: int) -> bool:
-    """Wait for a user of a file, and kill it if it takes too long.
+def _end_user(fd: int, pid: int, timeout_s: float) -> bool:
+    """Wait for a user of a file, and kill it if it takes longer than that.
 
     Returns:
         Whether it has ended.
@@ -205,7 +212,7 @@ def _end_user(fd: int, pid: int) -> bool:
         if find_user(fd) != pid:
             return find_user(fd) is None
         logger.info("waiting for the monitor of a daemon that was killed pid=%d", pid)
-        if not _has_ended(pidfd, RESTORE_TIMEOUT_S):
+        if not _has_ended(pidfd, timeout_s):
             logger.warning(
                 "killing the monitor of a daemon that was killed pid=%d", pid
             )

@@ -2,7 +2,7 @@
 """The state file: written as the restore journal is, bound to one boot.
 
 A state of another boot is obsolete: domains and the settings of CPUs have ended with
-that boot. A file that is no valid state is set aside under another name, so that the
+that boot. A file that is not a valid state is set aside under another name, so that the
 daemon starts without it and nothing is lost.
 """
 

@@ -87,9 +87,9 @@ def use(fd: int) -> None:
 
 
 def find_user(fd: int) -> int | None:
-    """Return the process ID of a user of an open file; None: it has none.
+    """Return the process ID of a user of an open file; None: the file has none.
 
-    0: it is in a PID namespace that this process cannot see.
+    0: the user is in a PID namespace that this process cannot see.
     """
     asked = _RECORD_LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     try:

@@ -67,7 +67,7 @@ def open_file(path: Path, flags: int, directory: int | None = None) -> int:
         directory: an open descriptor of its directory; None: looked up by the path.
 
     Raises:
-        ForeignFileError: another user can change it, or it is no regular file.
+        ForeignFileError: another user can change it, or it is not a regular file.
         OSError: it cannot be opened.
     """
     return _open(path, flags | _FILE_FLAGS, directory)

@@ -48,9 +48,11 @@ def log_advice(*, is_unit: bool) -> str:
     return "see its log, which it writes to standard error"
 
 
-def has_unit(directories: Iterable[str] = UNIT_DIRECTORIES) -> bool:
-    """Return whether systemd has a unit for the daemon."""
-    return any(os.path.exists(os.path.join(d, UNIT)) for d in directories)  # noqa: PTH110, PTH118 - pathlib takes 10 ms to import
+def has_unit(
+    directories: Iterable[str] = UNIT_DIRECTORIES, *, unit: str = UNIT
+) -> bool:
+    """Return whether systemd has a unit, by default that of the daemon."""
+    return any(os.path.exists(os.path.join(d, unit)) for d in directories)  # noqa: PTH110, PTH118 - pathlib takes 10 ms to import
 
 
 def runs_in_unit(control_groups: str) -> bool:

@@ -13,7 +13,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NewType, NotRequired, get_args, get_origin
 
 from cli.doctor.checks import CHECKS
-from cli.output.documents import DOCUMENTS, CommandError, Finding
+from cli.output.doctor_documents import Finding
+from cli.output.documents import DOCUMENTS, CommandError
 from cli.output.echo import SCHEMA
 from scripts.api.reference import wrapped
 from scripts.manual.docstrings import members_of

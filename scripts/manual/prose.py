@@ -9,14 +9,16 @@ DATE = "2026-11-28"
 VMPOWER = """
 A guest that polls, as DPDK applications do, keeps its CPUs at full frequency whether or
 not there is traffic. The guest knows its load, but only the host can change the CPU
-frequency. The guest therefore sends requests over virtio-serial ports, and
-`vmpowerd(8)` applies them within the operator's limits. `vmpower` shows and controls
-what the daemon does, and creates and onboards domains.
+frequency. The guest therefore sends requests, over virtio-serial ports or by its own
+cpufreq driver (P-states), and `vmpowerd(8)` applies them within the operator's limits.
+`vmpower` shows and controls what the daemon does, and creates and onboards domains.
+`vmpower try` shows all of it with simulated CPUs and guests.
 
 CPUs that share one frequency form a clock group (a cpufreq policy of the kernel). When
 something first requests a frequency for a clock group, the daemon takes it: it sets the
-governor `userspace` and then sets the frequency itself. When no request is left, it
-restores the original governor.
+governor `userspace` and then the frequency itself; where the scaling driver chooses
+frequencies, it sets the governor `performance` and both limits. When no request is
+left, it restores the original settings.
 
 Commands that show something need no privileges: they use the read-only socket in the
 run directory. Commands that change something use the control socket, and need root or
@@ -33,12 +35,14 @@ Domains are given by id, UUID or name, CPUs as lists such as `2-5,8`, and freque
 """
 
 VMPOWERD = """
-The daemon connects to the ports named `virtio.serial.port.poweragent.N` of all domains,
-and sets CPU frequencies as their guests request, within the operator's limits. It finds
-the ports through libvirt, and keeps working while libvirt and domains are restarted.
-When it exits, it restores the original settings of the CPUs.
+The daemon connects to the ports named `virtio.serial.port.poweragent.N` and to the
+P-state ports of all domains, and sets CPU frequencies as their guests request, within
+the operator's limits. It finds the ports through libvirt, and keeps working while
+libvirt and domains are restarted. When it exits, it restores the original settings of
+the CPUs.
 
-It affects only CPUs that a domain with such a port, or with a policy, is pinned to.
+It affects only CPUs that a domain with a port, a policy or limits is pinned to; limits
+of the host, `[bounds]`, concern every CPU.
 
 It must be able to write to `/sys/devices/system/cpu`, to connect to QEMU's sockets and
 to read libvirt's domains, so it usually runs as root. Only one daemon can control a CPU
@@ -116,6 +120,8 @@ FILES = (
         "/var/lib/vmpower/history.sqlite",
         "What domains did over weeks; see vmpower report.",
     ),
+    ("/var/lib/vmpower/energy.json", "What `vmpower energy calibrate` measured."),
+    ("/var/lib/vmpower/acpi", "Tables and sockets of guests with P-states."),
 )
 
 FILES_OF_GUEST = (
@@ -160,6 +166,6 @@ DAEMON_EXAMPLES = (
     ("vmpowerd --check-config", "Validate the configuration:"),
     (
         "vmpowerd --sysfs-root cpus --run-dir cpus/run",
-        "Try the daemon with CPUs created by `vmpower simulate cpus --cpus 8`:",
+        "Use CPUs created by `vmpower simulate cpus --cpus 8`, as `vmpower try` does:",
     ),
 )

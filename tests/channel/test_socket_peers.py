@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -66,3 +68,27 @@ def test_a_process_that_has_ended_has_no_known_sockets() -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
     assert find_sockets(ended.pid) is None
+
+
+FIND_SOCKETS = """
+import sys
+from orchestrator.channel.socket_peers import find_sockets
+
+print(find_sockets(int(sys.argv[1])))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change its user")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv")
+def test_sockets_that_may_be_listed_but_not_read_are_not_known() -> None:
+    without = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace")
+    with subprocess.Popen(["cat"], user=65_534, stdin=subprocess.PIPE) as other:
+        done = subprocess.run(
+            [*without, sys.executable, "-c", FIND_SOCKETS, str(other.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert other.stdin is not None
+        other.stdin.close()
+    assert done.stdout == "None\n", done.stderr

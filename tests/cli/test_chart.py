@@ -70,7 +70,7 @@ def test_bars_are_as_long_as_their_values() -> None:
     wide = [float(it.get("width", "")) for it in root.iter(f"{SVG}rect") if it.get("x")]
     assert wide[0] == pytest.approx(2 * wide[1], rel=0.01)
     texts = [it.text for it in root.iter(f"{SVG}text")]
-    assert {"10 ± 1", "5"} <= set(texts)
+    assert {"10 ±1", "5"} <= set(texts)
 
 
 def test_points_beyond_the_range_are_at_its_edge() -> None:

@@ -103,6 +103,15 @@ def test_screens_match_their_golden_files(
     check(f"top_{name}_{width}", text)
 
 
+def test_what_is_saved_is_shown_rather_than_a_long_uri(status: Status) -> None:
+    status["libvirt"]["uri"] = "qemu:///system?socket=/run/user/1000/" + "x" * 30
+    text = draw(snapshot_of(status), View(), 120, 40)
+    assert "68.4 W, saving 6.3 W" in text
+    assert "libvirt connected" in text
+    assert "socket=" not in text
+    assert "socket=" in draw(snapshot_of(status), View(), 200, 40)
+
+
 def test_a_domain_that_is_shut_off_is_listed_on_request_and_not_on_the_map(
     status: Status,
 ) -> None:

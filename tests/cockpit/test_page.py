@@ -30,10 +30,19 @@ def go_to(page: Browser, place: str) -> None:
     page.evaluate(f"location.hash = '#/{place}'")
 
 
+def submit(page: Browser, button: str = SUBMIT) -> None:
+    """Submit a dialog, and wait until it is closed: the next one may open then."""
+    page.click(button)
+    wait_for(
+        lambda: page.evaluate("document.querySelector('dialog') === null"),
+        "the dialog closes",
+    )
+
+
 def set_limits(page: Browser, name: str, value: str) -> None:
     page.click("[data-action=set-limits]")
     page.enter(f"#field-{name}", value)
-    page.click(SUBMIT)
+    submit(page)
 
 
 def cpu(daemon: DaemonProcess, number: int) -> Cpu:
@@ -77,7 +86,7 @@ def test_limits_are_set_and_removed(page: Browser, daemon: DaemonProcess) -> Non
     page.click(SUBMIT)
     page.wait_for_text("dialog [role=alert]", "invalid frequency 'fast'")
     page.enter("#field-max", "")
-    page.click(SUBMIT)
+    submit(page)
     page.wait_for_text("#setting-max_khz", "no limit")
     rights = daemon.domain("fw")["rights"]
     assert rights is not None
@@ -89,11 +98,11 @@ def test_a_clock_group_is_set_and_released(
 ) -> None:
     page.click("[data-action=set-frequency][data-group='6']")
     page.enter("#field-khz", "1200000")
-    page.click(SUBMIT)
+    submit(page)
     page.wait_for_text("#group-6", "set to 1.20 GHz")
     assert cpu(daemon, 7)["override_khz"] == 1_200_000
     page.click("[data-action=set-frequency][data-group='6']")
-    page.click(f"{SUBMIT}[value='1']")
+    submit(page, f"{SUBMIT}[value='1']")
     wait_for(lambda: cpu(daemon, 7)["override_khz"] is None, "released")
 
 
@@ -109,7 +118,7 @@ def test_channels_and_policies(page: Browser, daemon: DaemonProcess) -> None:
     page.click(SUBMIT)
     page.wait_for_text("dialog [role=alert]", "no-such-load")
     page.enter("#field-text", "workload low vcpus=0")
-    page.click(SUBMIT)
+    submit(page)
     page.wait_for_text("[data-action=remove-policy]", "Remove")
     (policy,) = daemon.domain("fw")["policies"]
     assert (policy["name"], policy["text"]) == ("page", "workload low vcpus=0")

@@ -30,7 +30,7 @@ def test_f6_thirty_domains_with_thirty_vcpus_can_have_policies() -> None:
         low = PolicyPacket(
             policy=2, workload=2, num_vcpu=8, vcpus=tuple(range(first, first + 8))
         )
-        host.tell(PolicySent(uuid, 1, n, 464, encode_policy(low)))
+        host.react(PolicySent(uuid, 1, n, 464, encode_policy(low)))
     host.settle()
     assert [answer.ticket for answer in host.answers if answer.is_accepted] == [
         *range(DOMAINS)

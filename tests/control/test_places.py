@@ -59,7 +59,7 @@ def test_users_that_hold_all_they_may_lock_no_other_user_out() -> None:
         False,
     ]
     assert len(socket.places) == 48
-    # the oldest ones, of whoever holds the most at that time
+    # the oldest ones, of the client that holds the most at that time
     assert sorted(socket.ended) == sorted(
         f"{uid}-{n}" for uid in (7, 8, 9) for n in range(4)
     )

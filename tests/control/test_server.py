@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -107,6 +108,30 @@ def test_the_control_socket_belongs_to_the_given_group(
         return group
 
     assert asyncio.run(start()) == os.getgid()
+
+
+GROUP_WITHOUT_CHOWN = """
+import os, sys
+from pathlib import Path
+from orchestrator.control.listening_socket import UnixSocket
+
+path = Path(sys.argv[1])
+UnixSocket(path, 0o660, group_id=12_345, fix="").open()
+print(path.stat().st_gid)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may have any group")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv")
+def test_its_group_takes_no_right_to_change_owners(tmp_path: Path) -> None:
+    without = ("setpriv", "--bounding-set=-chown", "--inh-caps=-chown")
+    done = subprocess.run(
+        [*without, sys.executable, "-c", GROUP_WITHOUT_CHOWN, str(tmp_path / "sock")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["12345"], done.stderr
 
 
 def test_a_missing_run_directory_is_created(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class SimulatedHost:
     """Whether libvirt can plug a virtio-serial controller into a running domain."""
     is_monitor_up: bool = False
     now_ns: int = NOW_NS
-    """What the monotonic clock says."""
+    """The time of the monotonic clock."""
     spoke_ns: dict[tuple[DomainId, int], int] = field(default_factory=dict)
     """When a channel's guest last sent anything."""
     votes: dict[tuple[DomainId, int], int | None] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class SimulatedHost:
     reports: list[a.Report] = field(default_factory=list)
     to_do: list[a.Action] = field(default_factory=list)
     posted: list[e.Event] = field(default_factory=list)
-    """What came at once of what was decided; it is heard in its turn."""
+    """What came at once of what was decided; the controller reacts to it later."""
 
     def __post_init__(self) -> None:
         self.inventory = Inventory(self.config, NOTHING)
@@ -115,8 +115,8 @@ class SimulatedHost:
             emit=self._vote,
         )
 
-    def tell(self, *happened: e.Event) -> list[a.Action]:
-        """Tell the controller; its actions wait until they are performed."""
+    def react(self, *happened: e.Event) -> list[a.Action]:
+        """Let the controller react; its actions wait until they are performed."""
         decided: list[a.Action] = []
         for event in happened:
             decided += self.controller.react(event)
@@ -129,10 +129,10 @@ class SimulatedHost:
                 self.posted += self.perform(action)
         return decided
 
-    def hear(self) -> None:
-        """Tell the controller what was posted, until nothing more is."""
+    def react_to_posted(self) -> None:
+        """Let the controller react to what was posted, until nothing more is."""
         while self.posted:
-            self.tell(self.posted.pop(0))
+            self.react(self.posted.pop(0))
 
     def _next(self, index: int) -> a.Action:
         """Take one that waits; what concerns the journal keeps its order."""
@@ -157,8 +157,8 @@ class SimulatedHost:
     def start(self) -> None:
         """Everything up, as the daemon does it."""
         self.is_monitor_up = True
-        self.tell(e.TopologyRead(self.topology), e.MonitorStarted())
-        self.tell(e.LibvirtConnected())
+        self.react(e.TopologyRead(self.topology), e.MonitorStarted())
+        self.react(e.LibvirtConnected())
 
     def settle(self, choose: Callable[[int], int] = lambda _count: 0) -> None:
         """Perform actions, and what follows from them, until nothing is left.
@@ -168,15 +168,15 @@ class SimulatedHost:
                 that run in threads overtake each other.
         """
         for _ in range(10_000):
-            self.hear()
+            self.react_to_posted()
             if not self.to_do:
                 return
             self.step(choose(len(self.to_do)) % len(self.to_do))
         raise AssertionError("the controller never comes to rest")
 
     def step(self, index: int) -> None:
-        """Perform one of the actions that wait, and tell what came of it."""
-        self.tell(*self.perform(self._next(index)))
+        """Perform an action that waits; the controller reacts to the outcome."""
+        self.react(*self.perform(self._next(index)))
 
     def perform(self, action: a.Action) -> list[e.Event]:
         match action:
@@ -232,13 +232,13 @@ class SimulatedHost:
         self.engine.update_subject(action.subject)
         outcomes = self.engine.apply_configured(uuid, action.orders)
         kinds = {source: order.policy.kind for source, order in action.orders.items()}
-        told: list[e.Event] = [
+        happened: list[e.Event] = [
             e.PolicyInstalled(uuid, source, kinds[source])
             if problem is None
             else e.PolicyRefused(uuid, source, problem)
             for source, problem in outcomes.items()
         ]
-        return [*told, e.PoliciesChanged(uuid, self.engine.effect(uuid))]
+        return [*happened, e.PoliciesChanged(uuid, self.engine.effect(uuid))]
 
     def _perform_policy(
         self,
@@ -303,7 +303,7 @@ class SimulatedHost:
             case c.HandOver(group):
                 assert group in self.held_groups, "handed over unprepared"
             case _:
-                pass  # what the monitor is told
+                pass  # what is sent to the monitor
         return []
 
     def _connect(self, uuid: DomainId, number: int, path: str) -> list[e.Event]:
@@ -335,7 +335,7 @@ class SimulatedHost:
         change = _gain if is_gain else _lose
         live = spec.live and change(spec.live, frozenset(action.live))
         if live and live.free_ports < 0:
-            # Somebody took the ports meanwhile; the hypervisor looks before it asks.
+            # The ports were used meanwhile; the hypervisor counts them first.
             return [e.OnboardingFailed(uuid, "no ports")]
         config = frozenset(action.config)
         definition = spec.definition and change(spec.definition, config)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NOW_NS = 10_000_000_000
-"""What the monotonic clock says."""
+"""The time of the monotonic clock."""
 STEPS = table_from([3_001_000, 3_000_000, 2_000_000, 1_200_000])
 
 

@@ -79,7 +79,7 @@ def wanted(host: SimulatedHost) -> dict[str, str]:
 
 def describe(host: SimulatedHost, spec: DomainSpec) -> dict[str, str | None]:
     """Describe a domain, and return what is to be held since."""
-    decided = host.tell(e.DomainDescribed(spec, NOW_NS))
+    decided = host.react(e.DomainDescribed(spec, NOW_NS))
     found: dict[str, str | None] = {}
     for action in decided:
         if isinstance(action, a.HoldAttributes):
@@ -94,7 +94,7 @@ def test_a_latency_is_held_for_the_cpus_of_a_domain_while_it_executes() -> None:
     paused = replace(spec, state=DomainState.PAUSED)
     assert describe(host, paused) == dict.fromkeys(latency(0, 2, 3))
     assert describe(host, spec) == dict.fromkeys(latency(0, 2, 3), "50")
-    host.tell(e.DomainVanished(spec.uuid))
+    host.react(e.DomainVanished(spec.uuid))
     assert wanted(host) == {}
     assert host.inventory.attribute_wants == {}
 
@@ -114,9 +114,9 @@ def test_the_shortest_latency_of_all_domains_and_of_the_host_is_held() -> None:
         latency(0)[0]: "50",
         latency(1)[0]: "100",
     }
-    host.tell(e.DomainVanished(one.uuid))
+    host.react(e.DomainVanished(one.uuid))
     assert wanted(host)[latency(0)[0]] == "100"
-    host.tell(e.ConfigReloaded(Config()))
+    host.react(e.ConfigReloaded(Config()))
     assert wanted(host) == dict.fromkeys(latency(0, 1), "200")
 
 
@@ -129,7 +129,7 @@ def test_the_preference_for_more_performance_of_several_domains_is_held() -> Non
     one, other = guest("one", epp=POWER), guest("other", epp=BALANCED)
     host = host_with(one, other)
     assert wanted(host) == {preference(): "balance_power"}
-    host.tell(e.DomainVanished(other.uuid))
+    host.react(e.DomainVanished(other.uuid))
     assert wanted(host) == {preference(): "power"}
 
 
@@ -168,12 +168,12 @@ def test_a_policy_holds_a_latency_beside_the_setting_of_the_domain() -> None:
     assert shown == "policy latency of rule *[0] is in force"
     paused = replace(spec, state=DomainState.PAUSED)
     assert wanted(host_with(paused, config=config)) == {}
-    host.tell(e.ConfigReloaded(Config()))
+    host.react(e.ConfigReloaded(Config()))
     host.settle()
     assert wanted(host) == dict.fromkeys(latency(0, 1, 2, 3), "50")
-    host.tell(e.ConfigReloaded(config))
+    host.react(e.ConfigReloaded(config))
     host.settle()
-    host.tell(e.DomainVanished(spec.uuid))
+    host.react(e.DomainVanished(spec.uuid))
     host.settle()
     assert (wanted(host), host.inventory.attribute_wants) == ({}, {})
 
@@ -255,21 +255,21 @@ def test_uncore_frequencies_and_turbo_are_held_for_the_host_and_end_at_a_reload(
         NO_TURBO.every: "1",
     }
     on = replace(config, turbo=TurboConfig(switch=TurboSwitch.ON))
-    decided = host.tell(e.ConfigReloaded(on))
+    decided = host.react(e.ConfigReloaded(on))
     assert a.HoldAttributes({BOOST.every: "1", NO_TURBO.every: "0"}) in decided
-    host.tell(e.ConfigReloaded(Config()))
+    host.react(e.ConfigReloaded(Config()))
     assert wanted(host) == {}
 
 
 def test_what_is_held_is_read_at_each_resync_and_when_cpus_are_switched() -> None:
     host = host_with()
     for event in (e.ResyncDue(), e.CpusSwitched(None)):
-        assert a.RefreshAttributes() in host.tell(event)
+        assert a.RefreshAttributes() in host.react(event)
 
 
 def read(host: SimulatedHost, states: dict[str, AttributeState]) -> list[str]:
     """Return the reports about attributes that were read."""
-    decided = host.tell(e.AttributesRead(states))
+    decided = host.react(e.AttributesRead(states))
     return [action.text for action in decided if isinstance(action, a.Report)]
 
 

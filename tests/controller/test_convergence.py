@@ -40,25 +40,25 @@ def apply(host: SimulatedHost, happening: tuple[object, ...], runs: list[int]) -
             runs.append(len(runs) + 1)
             spec = domain(name, run=runs[-1])
             host.domains[spec.uuid] = spec
-            host.tell(e.DomainChanged(spec.uuid))
+            host.react(e.DomainChanged(spec.uuid))
         case ("stop", str(name)):
             spec = domain(name, state=DomainState.SHUTOFF, run=-1)
             host.domains[spec.uuid] = spec
-            host.tell(e.DomainChanged(spec.uuid))
+            host.react(e.DomainChanged(spec.uuid))
         case ("pause", str(name)) if domain(name).uuid in host.domains:
             uuid = domain(name).uuid
             if host.domains[uuid].state is DomainState.RUNNING:
                 paused = replace(host.domains[uuid], state=DomainState.PAUSED)
                 host.domains[uuid] = paused
-            host.tell(e.DomainChanged(uuid))
+            host.react(e.DomainChanged(uuid))
         case ("undefine", str(name)):
             host.domains.pop(domain(name).uuid, None)
-            host.tell(e.DomainChanged(domain(name).uuid))
+            host.react(e.DomainChanged(domain(name).uuid))
         case ("repin", str(name), int(pcpu)) if domain(name).uuid in host.domains:
             uuid = domain(name).uuid
             pinned = (vcpu(0, pcpu), vcpu(1, (pcpu + 1) % 8))
             host.domains[uuid] = replace(host.domains[uuid], vcpus=pinned)
-            host.tell(e.DomainChanged(uuid))
+            host.react(e.DomainChanged(uuid))
         case _:
             apply_to_host(host, happening)
 
@@ -68,27 +68,27 @@ def apply_to_host(host: SimulatedHost, happening: tuple[object, ...]) -> None:
         case ("monitor dies",) if host.inventory.is_monitor_up:
             host.is_monitor_up = False
             host.open_channels.clear()
-            host.tell(e.MonitorDied(-9))
+            host.react(e.MonitorDied(-9))
         case ("libvirt restarts",):
-            host.tell(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
-            host.tell(e.LibvirtConnected())
+            host.react(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
+            host.react(e.LibvirtConnected())
         case ("cpu offline", int(pcpu)):
             host.topology = topology(offline=[pcpu])
-            host.tell(e.ResyncDue())
+            host.react(e.ResyncDue())
         case ("vote", int(group)):
-            # The monitor asks only for groups that it was told about.
+            # The monitor asks only for groups that were defined in it.
             known = host.inventory.groups.get(group)
             if known and host.inventory.is_monitor_up:
-                host.tell(e.TakeWanted(group))
+                host.react(e.TakeWanted(group))
         case ("yield", int(group)):
             # The monitor yields only what it has, and nothing with an override.
             known = host.inventory.groups.get(group)
             if known and known.override_khz is None:
-                host.tell(e.GroupYielded(group))
+                host.react(e.GroupYielded(group))
         case ("override", int(group)) if group in host.inventory.groups:
-            host.tell(e.OverrideSet(group, 2_000_000))
+            host.react(e.OverrideSet(group, 2_000_000))
         case ("resync",):
-            host.tell(e.ResyncDue())
+            host.react(e.ResyncDue())
         case ("settle",):
             host.settle()
         case _:
@@ -107,7 +107,7 @@ def test_any_order_of_events_ends_in_the_right_picture(
     for happening in happenings:
         apply(host, happening, runs)
     host.settle(lambda _count: next(choices, 0))
-    host.tell(e.ResyncDue(), e.LibvirtConnected())
+    host.react(e.ResyncDue(), e.LibvirtConnected())
     host.settle()
 
     assert set(host.inventory.domains) == set(host.domains)

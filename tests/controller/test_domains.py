@@ -60,7 +60,7 @@ def test_a_domain_that_is_off_waits_and_is_served_when_it_starts() -> None:
     ]
     assert states(host, off) == [ChannelState.ABSENT] * 2
     host.domains[off.uuid] = domain()
-    host.tell(e.DomainChanged(off.uuid))
+    host.react(e.DomainChanged(off.uuid))
     host.settle()
     assert states(host, off) == [ChannelState.OPEN] * 2
 
@@ -69,7 +69,7 @@ def test_a_domain_that_stops_loses_its_channels_and_its_groups() -> None:
     spec = domain()
     host = running(spec)
     host.domains[spec.uuid] = replace(spec, state=DomainState.SHUTOFF, run=-1)
-    host.tell(e.DomainChanged(spec.uuid))
+    host.react(e.DomainChanged(spec.uuid))
     host.settle()
     assert host.open_channels == set()
     assert host.held_groups == set()
@@ -80,7 +80,7 @@ def test_an_undefined_domain_is_forgotten() -> None:
     spec = domain()
     host = running(spec)
     del host.domains[spec.uuid]
-    host.tell(e.DomainChanged(spec.uuid))
+    host.react(e.DomainChanged(spec.uuid))
     host.settle()
     assert host.inventory.domains == {}
     assert host.open_channels == set()
@@ -92,7 +92,7 @@ def test_a_restart_behind_our_back_connects_to_the_new_sockets() -> None:
     host = running(spec)
     again = replace(spec, run=2, channels=(channel(0, "/run/new.0"),))
     host.domains[spec.uuid] = again
-    decided = host.tell(e.DomainDescribed(again, NOW_NS))
+    decided = host.react(e.DomainDescribed(again, NOW_NS))
     assert c.CloseChannel(spec.uuid, 0) in decided
     assert a.ConnectChannel(spec.uuid, 0, "/run/new.0", 0.0) in decided
     host.settle()
@@ -102,13 +102,13 @@ def test_a_restart_behind_our_back_connects_to_the_new_sockets() -> None:
 def test_describing_the_same_domain_again_does_nothing() -> None:
     spec = domain()
     host = running(spec)
-    assert host.tell(e.DomainDescribed(spec, NOW_NS)) == []
+    assert host.react(e.DomainDescribed(spec, NOW_NS)) == []
 
 
 def test_a_paused_domain_keeps_its_channels_and_its_votes_do_not_count() -> None:
     spec = domain()
     host = running(spec)
-    decided = host.tell(
+    decided = host.react(
         e.DomainDescribed(replace(spec, state=DomainState.PAUSED), NOW_NS)
     )
     views = [x for x in decided if isinstance(x, c.DefineDomain)]
@@ -119,7 +119,7 @@ def test_a_paused_domain_keeps_its_channels_and_its_votes_do_not_count() -> None
 @pytest.mark.parametrize("state", [s for s in DomainState if s.is_active])
 def test_as_long_as_a_domain_runs_its_counters_are_kept(state: DomainState) -> None:
     host = running(spec := domain())
-    decided = host.tell(
+    decided = host.react(
         e.DomainDescribed(replace(spec, state=state), NOW_NS),
         e.DomainRebooted(spec.uuid),
         e.DomainDescribed(replace(spec, channels=()), NOW_NS),
@@ -132,13 +132,13 @@ def test_as_long_as_a_domain_runs_its_counters_are_kept(state: DomainState) -> N
     )
     assert not any(isinstance(x, c.ForgetDomain) for x in decided)
     off = replace(spec, state=DomainState.SHUTOFF, run=-1, channels=())
-    assert c.ForgetDomain(spec.uuid) in host.tell(e.DomainDescribed(off, NOW_NS))
+    assert c.ForgetDomain(spec.uuid) in host.react(e.DomainDescribed(off, NOW_NS))
 
 
 def test_a_rename_changes_the_name_and_nothing_else() -> None:
     spec = domain()
     host = running(spec)
-    decided = host.tell(e.DomainDescribed(replace(spec, name="new"), NOW_NS))
+    decided = host.react(e.DomainDescribed(replace(spec, name="new"), NOW_NS))
     assert [type(x) for x in decided] == [a.Report]
     assert host.inventory.domains[spec.uuid].spec.name == "new"
 
@@ -146,7 +146,7 @@ def test_a_rename_changes_the_name_and_nothing_else() -> None:
 def test_a_reboot_withdraws_what_the_guest_asked_for() -> None:
     spec = domain()
     host = running(spec)
-    assert c.WithdrawVotes(spec.uuid, None) in host.tell(e.DomainRebooted(spec.uuid))
+    assert c.WithdrawVotes(spec.uuid, None) in host.react(e.DomainRebooted(spec.uuid))
 
 
 def test_a_reset_is_reported_once_although_libvirt_reports_it_three_times() -> None:
@@ -155,7 +155,7 @@ def test_a_reset_is_reported_once_although_libvirt_reports_it_three_times() -> N
     reboot = e.DomainRebooted(spec.uuid)
 
     def reported(*happened: e.Event) -> int:
-        decided = host.tell(*happened)
+        decided = host.react(*happened)
         assert decided.count(c.WithdrawVotes(spec.uuid, None)) == happened.count(reboot)
         reports = [it.text for it in decided if isinstance(it, a.Report)]
         return reports.count("guest rebooted")
@@ -172,7 +172,7 @@ def test_a_reset_is_reported_once_although_libvirt_reports_it_three_times() -> N
 def test_a_repinned_vcpu_moves_to_its_new_group() -> None:
     spec = domain()
     host = running(spec)
-    host.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 5), vcpu(1, 1))), NOW_NS))
+    host.react(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 5), vcpu(1, 1))), NOW_NS))
     host.settle()
     assert host.held_groups == {1, 5}
 
@@ -282,7 +282,7 @@ def test_a_vcpu_of_a_core_is_unmanaged_if_one_thread_is_refused() -> None:
     host.domains[spec.uuid] = spec
     host.start()
     host.settle()
-    host.tell(e.TakeWanted(3))
+    host.react(e.TakeWanted(3))
     host.settle()
     (placement,) = host.inventory.domains[spec.uuid].placements.values()
     assert (placement.groups, placement.refusal) == ((), Refusal.UNMANAGED)
@@ -307,7 +307,7 @@ def test_a_group_with_a_cpu_without_pinned_vcpus_belongs_to_the_host_too() -> No
     view = host.inventory.groups[0].sent
     assert view is not None
     assert view.has_host_cpus
-    host.tell(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 0), vcpu(1, 1))), NOW_NS))
+    host.react(e.DomainDescribed(replace(spec, vcpus=(vcpu(0, 0), vcpu(1, 1))), NOW_NS))
     view = host.inventory.groups[0].sent
     assert view is not None
     assert not view.has_host_cpus
@@ -316,11 +316,11 @@ def test_a_group_with_a_cpu_without_pinned_vcpus_belongs_to_the_host_too() -> No
 def test_losing_libvirt_closes_nothing_and_marks_the_picture_stale() -> None:
     spec = domain()
     host = running(spec)
-    host.tell(e.LibvirtLost("libvirt ended", "2026-01-01T00:00:00+00:00"))
+    host.react(e.LibvirtLost("libvirt ended", "2026-01-01T00:00:00+00:00"))
     host.settle()
     assert len(host.open_channels) == 2
     assert stale_since(host) == "2026-01-01T00:00:00+00:00"
-    host.tell(e.LibvirtConnected())
+    host.react(e.LibvirtConnected())
     host.settle()
     assert stale_since(host) is None
     assert host.inventory.libvirt.reconnects_total == 1
@@ -329,7 +329,7 @@ def test_losing_libvirt_closes_nothing_and_marks_the_picture_stale() -> None:
 def test_a_domain_that_cannot_be_described_keeps_what_was_known() -> None:
     spec = domain()
     host = running(spec)
-    host.tell(e.DomainUndescribed(spec.uuid, "timed out"))
+    host.react(e.DomainUndescribed(spec.uuid, "timed out"))
     host.settle()
     assert len(host.open_channels) == 2
     assert any("timed out" in report.text for report in host.reports)
@@ -339,11 +339,11 @@ def test_metadata_bounds_reach_the_monitor_at_once() -> None:
     spec = domain()
     host = running(spec)
     policy = DomainSettings(max_khz=KHz(2_000_000), turbo=False, mode=Mode.OBSERVE)
-    decided = host.tell(e.DomainDescribed(replace(spec, settings=policy), NOW_NS))
+    decided = host.react(e.DomainDescribed(replace(spec, settings=policy), NOW_NS))
     (view,) = [x for x in decided if isinstance(x, c.DefineDomain)]
     assert not view.is_enforced
     assert {v.limits.max_khz for v in view.vcpus} == {2_000_000}
     assert not any(v.is_turbo_allowed for v in view.vcpus)
-    # Nobody may change its clocks any more, so they are not held either.
+    # Nothing may change its frequencies any more, so they are not held either.
     host.settle()
     assert host.held_groups == set()

@@ -122,7 +122,7 @@ def test_taken_groups_run_at_their_grants() -> None:
 def test_problems_of_meters_are_reported(problem: str, severity: Severity) -> None:
     host = build(SimulatedHost())
 
-    (report,) = host.tell(e.MetersDoubted(problem))
+    (report,) = host.react(e.MetersDoubted(problem))
 
     assert isinstance(report, Report)
     assert (report.kind, report.severity) == ("energy", severity)

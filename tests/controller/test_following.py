@@ -68,7 +68,7 @@ def has_host_cpus(host: SimulatedHost, number: int) -> bool:
 
 def describe(host: SimulatedHost, spec: DomainSpec) -> None:
     host.domains[spec.uuid] = spec
-    host.tell(e.DomainDescribed(spec, NOW_NS))
+    host.react(e.DomainDescribed(spec, NOW_NS))
     host.settle()
 
 
@@ -77,7 +77,7 @@ def test_the_groups_of_all_threads_follow_and_are_prepared() -> None:
     assert following(host) == (4, 5)
     assert host.held_groups == {0, 1, 4, 5}
     assert [has_host_cpus(host, n) for n in (0, 4, 5, 6)] == [False, False, False, True]
-    host.tell(e.TakeWanted(4))
+    host.react(e.TakeWanted(4))
     host.settle()
     assert host.taken_groups == {4}
 
@@ -140,14 +140,14 @@ def test_a_setting_that_changes_changes_the_groups() -> None:
     host = host_with(guest(thread(4), settings=None))
     describe(host, guest(thread(4)))
     assert (following(host), has_host_cpus(host, 4)) == ((4,), False)
-    host.tell(e.TakeWanted(4))
+    host.react(e.TakeWanted(4))
     describe(host, guest(thread(5)))
     assert (following(host), has_host_cpus(host, 4)) == ((5,), True)
-    host.tell(e.GroupYielded(4))
+    host.react(e.GroupYielded(4))
     host.settle()
     assert host.held_groups == {0, 1, 5}
     none = DomainRule(match="*", emulator=ThreadFrequency.NONE)
-    host.tell(e.ConfigReloaded(Config(domain=(none,))))
+    host.react(e.ConfigReloaded(Config(domain=(none,))))
     host.settle()
     assert (following(host), host.held_groups) == ((), {0, 1})
 
@@ -161,7 +161,7 @@ def test_they_are_given_up_with_the_domain() -> None:
     describe(host, guest(thread(4), run=2))
     assert host.held_groups == {0, 1, 4}
     host.domains.clear()
-    host.tell(e.DomainVanished(off.uuid))
+    host.react(e.DomainVanished(off.uuid))
     host.settle()
     assert host.held_groups == set()
 
@@ -174,21 +174,21 @@ def test_a_policy_needs_them_without_any_channel() -> None:
 
 def test_a_group_that_the_kernel_refused_does_not_follow_until_it_is_retried() -> None:
     host = host_with(guest(thread(4)), refusing={4})
-    host.tell(e.TakeWanted(4))
+    host.react(e.TakeWanted(4))
     host.settle()
     assert host.inventory.groups[4].stage is GroupStage.FAILED
     assert following(host) == ()
     (gap,) = find_gaps(host.inventory, record_of(host))
     assert gap == "emulator does not follow the vCPUs: EINVAL"
     host.refusing.clear()
-    host.tell(e.ResyncDue())
+    host.react(e.ResyncDue())
     host.settle()
     assert following(host) == (4,)
 
 
 def test_a_new_monitor_is_sent_them() -> None:
     host = host_with(guest(thread(4)))
-    actions = host.tell(e.MonitorStarted())
+    actions = host.react(e.MonitorStarted())
     sent = [it for it in actions if isinstance(it, c.DefineDomain)]
     assert [it.following for it in sent] == [(4,)]
 
@@ -213,7 +213,7 @@ def test_they_are_given_up_when_the_last_channel_closes() -> None:
     spec = guest(thread(4), channels=(channel(0, "/run/fw.0"),))
     host = host_with(spec)
     assert host.held_groups == {0, 1, 4}
-    actions = host.tell(e.EndpointClosed(spec.uuid, 0, "hung up"))
+    actions = host.react(e.EndpointClosed(spec.uuid, 0, "hung up"))
     dropped = {it.group for it in actions if isinstance(it, a.DropGroup)}
     assert dropped == {0, 1, 4}
 
@@ -222,7 +222,7 @@ def test_they_are_given_up_when_the_last_channel_shares_its_socket() -> None:
     host = host_with(guest(thread(4), channels=(channel(0, "/run/fw.0"),)))
     assert host.held_groups == {0, 1, 4}
     clone = domain("clone", vcpus=(vcpu(0, 6),), channels=(channel(0, "/run/fw.0"),))
-    actions = host.tell(e.DomainDescribed(clone, NOW_NS))
+    actions = host.react(e.DomainDescribed(clone, NOW_NS))
     dropped = {it.group for it in actions if isinstance(it, a.DropGroup)}
     assert dropped == {0, 1, 4}
 
@@ -234,5 +234,5 @@ def test_an_energy_preference_is_not_held_while_another_domain_follows() -> None
     (path,) = host.inventory.wanted_attributes
     describe(host, guest(thread(4)))
     assert host.inventory.wanted_attributes == {}
-    host.tell(e.DomainVanished(domain("fw").uuid))
+    host.react(e.DomainVanished(domain("fw").uuid))
     assert host.inventory.wanted_attributes == {path: "power"}

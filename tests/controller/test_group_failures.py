@@ -39,7 +39,7 @@ def texts(decided: list[a.Action]) -> list[str]:
 
 def test_a_frequency_that_the_kernel_refuses_has_the_topology_read_again() -> None:
     host = served()
-    decided = host.tell(e.WriteRefused(0, errno.EINVAL))
+    decided = host.react(e.WriteRefused(0, errno.EINVAL))
     assert a.ReadTopology() in decided
     assert len(texts(decided)) == 1
 
@@ -49,7 +49,7 @@ def fail_to_prepare(host: SimulatedHost) -> list[a.Action]:
     while a.PrepareGroup(0) not in host.to_do:
         host.step(0)
     host.to_do.remove(a.PrepareGroup(0))
-    return host.tell(e.GroupFailed(0, "the kernel refused"))
+    return host.react(e.GroupFailed(0, "the kernel refused"))
 
 
 def test_the_same_failure_is_reported_once() -> None:
@@ -57,7 +57,7 @@ def test_the_same_failure_is_reported_once() -> None:
     host = SimulatedHost(domains={spec.uuid: spec})
     host.start()
     first = fail_to_prepare(host)
-    host.tell(e.ResyncDue())
+    host.react(e.ResyncDue())
     second = fail_to_prepare(host)
     assert len(texts(first)) == 1
     assert texts(second) == []
@@ -65,10 +65,10 @@ def test_the_same_failure_is_reported_once() -> None:
 
 def test_an_override_during_the_restore_takes_the_group_again() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
-    host.tell(e.GroupYielded(0))
-    host.tell(e.OverrideSet(0, 1_200_000))
+    host.react(e.GroupYielded(0))
+    host.react(e.OverrideSet(0, 1_200_000))
     assert host.taken_groups == {0}  # the restore is still under way
     host.settle()
     assert host.taken_groups == {0}
@@ -77,21 +77,21 @@ def test_an_override_during_the_restore_takes_the_group_again() -> None:
 
 def test_a_vote_for_a_group_that_is_taken_or_failed_is_answered_at_once() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
-    (taken,) = host.tell(e.TakeWanted(0))
+    (taken,) = host.react(e.TakeWanted(0))
     failing = served()
     failing.refusing.add(0)
-    failing.tell(e.TakeWanted(0))
+    failing.react(e.TakeWanted(0))
     failing.settle()
-    (failed,) = failing.tell(e.TakeWanted(0))
+    (failed,) = failing.react(e.TakeWanted(0))
     assert type(taken) is type(failed)
     assert taken != failed
 
 
 def test_an_override_takes_a_prepared_group() -> None:
     host = served()
-    assert a.TakeGroup(0) in host.tell(e.OverrideSet(0, 1_200_000))
+    assert a.TakeGroup(0) in host.react(e.OverrideSet(0, 1_200_000))
 
 
 def test_a_vote_for_a_group_that_no_domain_needs_is_refused() -> None:
@@ -99,7 +99,7 @@ def test_a_vote_for_a_group_that_no_domain_needs_is_refused() -> None:
     host = SimulatedHost()
     host.start()
     host.settle()
-    assert host.tell(e.TakeWanted(0)) == [AnswerTake(0, is_taken=False)]
+    assert host.react(e.TakeWanted(0)) == [AnswerTake(0, is_taken=False)]
     host.settle()
     assert host.inventory.groups[0].stage is GroupStage.IDLE
     assert host.taken_groups == set()
@@ -109,7 +109,7 @@ def test_a_refused_write_of_a_group_that_is_gone_is_not_reported() -> None:
     host = SimulatedHost()
     host.start()
     host.settle()
-    assert host.tell(e.WriteRefused(99, 22)) == []
+    assert host.react(e.WriteRefused(99, 22)) == []
 
 
 def test_a_group_that_is_not_known_is_not_prepared() -> None:
@@ -132,7 +132,7 @@ def test_an_idle_group_whose_cpu_goes_offline_is_forgotten() -> None:
     host = SimulatedHost(domains={spec.uuid: spec})
     host.start()
     host.settle()
-    decided = host.tell(e.TopologyRead(topology(offline=[0])))
+    decided = host.react(e.TopologyRead(topology(offline=[0])))
     assert 0 not in host.inventory.groups
     assert a.PrepareGroup(0) not in decided
 
@@ -141,7 +141,7 @@ def test_a_new_monitor_is_sent_the_groups_that_the_last_one_knew() -> None:
     host = served()
     known = host.inventory.groups[0].sent
     host.inventory.groups[99] = GroupRecord(replace(topology().groups[0], number=99))
-    sent = [x for x in host.tell(e.MonitorStarted()) if isinstance(x, type(known))]
+    sent = [x for x in host.react(e.MonitorStarted()) if isinstance(x, type(known))]
     assert known in sent
     assert len(sent) == len(host.inventory.groups) - 1
 
@@ -151,7 +151,7 @@ def test_a_cpu_that_stays_offline_is_reported_once() -> None:
     host.start()
     host.settle()
     assert sum("CPU 3" in report.text for report in host.reports) == 1
-    host.tell(e.TopologyRead(topology(offline=[3, 4])))
+    host.react(e.TopologyRead(topology(offline=[3, 4])))
     host.settle()
     assert sum("CPU 3" in report.text for report in host.reports) == 1
     assert sum("CPU 4" in report.text for report in host.reports) == 1

@@ -38,7 +38,7 @@ def test_nothing_is_taken_before_the_first_vote() -> None:
 
 def test_the_first_vote_takes_the_group() -> None:
     host = served()
-    assert host.tell(e.TakeWanted(0)) == [a.TakeGroup(0)]
+    assert host.react(e.TakeWanted(0)) == [a.TakeGroup(0)]
     host.to_do[:] = [a.TakeGroup(0)]
     host.settle()
     assert stage(host) is GroupStage.TAKEN
@@ -49,48 +49,48 @@ def test_a_vote_that_arrives_while_preparing_takes_afterwards() -> None:
     host = SimulatedHost(domains={spec.uuid: spec})
     host.start()
     while not any(isinstance(x, a.PrepareGroup) for x in host.to_do):
-        host.tell(*host.perform(host.to_do.pop(0)))
-    assert host.tell(e.TakeWanted(0)) == []
+        host.react(*host.perform(host.to_do.pop(0)))
+    assert host.react(e.TakeWanted(0)) == []
     host.settle()
     assert host.taken_groups == {0}
 
 
 def test_a_yielded_group_gets_its_originals_and_stays_prepared() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
-    assert host.tell(e.GroupYielded(0)) == [a.RestoreGroup(0)]
+    assert host.react(e.GroupYielded(0)) == [a.RestoreGroup(0)]
     host.settle()
     assert (stage(host), host.taken_groups) == (GroupStage.PREPARED, set())
 
 
 def test_a_vote_during_the_restoration_takes_again_after_it() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
-    host.tell(e.GroupYielded(0))
-    assert host.tell(e.TakeWanted(0)) == []
+    host.react(e.GroupYielded(0))
+    assert host.react(e.TakeWanted(0)) == []
     host.settle()
     assert host.taken_groups == {0}
 
 
 def test_a_group_whose_domain_stops_is_restored_and_dropped() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
     (spec,) = host.domains.values()
     off = domain(state=DomainState.SHUTOFF, run=-1, vcpus=spec.vcpus)
-    host.tell(e.DomainDescribed(off, NOW_NS))
+    host.react(e.DomainDescribed(off, NOW_NS))
     host.settle()
     assert stage(host) is GroupStage.TAKEN
-    host.tell(e.GroupYielded(0))
+    host.react(e.GroupYielded(0))
     host.settle()
     assert (stage(host), host.held_groups) == (GroupStage.IDLE, set())
 
 
 def test_a_refused_governor_makes_the_vcpu_uncontrollable_with_the_reason() -> None:
     host = served(refusing={0})
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
     (record,) = host.inventory.domains.values()
     (placement,) = record.placements.values()
@@ -100,10 +100,10 @@ def test_a_refused_governor_makes_the_vcpu_uncontrollable_with_the_reason() -> N
 
 def test_a_refused_group_is_tried_again_at_the_next_resync() -> None:
     host = served(refusing={0})
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
     host.refusing.clear()
-    host.tell(e.ResyncDue())
+    host.react(e.ResyncDue())
     host.settle()
     assert stage(host) is GroupStage.PREPARED
 
@@ -120,7 +120,7 @@ def test_an_override_takes_an_unused_group() -> None:
     host = SimulatedHost()
     host.start()
     host.settle()
-    host.tell(e.OverrideSet(3, 2_000_000))
+    host.react(e.OverrideSet(3, 2_000_000))
     host.settle()
     assert host.taken_groups == {3}
     view = host.inventory.groups[3].sent
@@ -132,9 +132,9 @@ def test_a_released_override_gives_the_group_back_when_the_monitor_yields() -> N
     host = SimulatedHost()
     host.start()
     host.settle()
-    host.tell(e.OverrideSet(3, 2_000_000))
+    host.react(e.OverrideSet(3, 2_000_000))
     host.settle()
-    host.tell(e.OverrideReleased(3), e.GroupYielded(3))
+    host.react(e.OverrideReleased(3), e.GroupYielded(3))
     host.settle()
     assert (host.taken_groups, host.held_groups) == (set(), set())
 
@@ -142,7 +142,7 @@ def test_a_released_override_gives_the_group_back_when_the_monitor_yields() -> N
 def test_host_bounds_reach_the_monitor_and_change_at_once() -> None:
     host = served()
     bounds = BoundsConfig(max_khz=KHz(2_000_000), turbo=False)
-    host.tell(e.ConfigReloaded(Config(bounds=bounds)))
+    host.react(e.ConfigReloaded(Config(bounds=bounds)))
     view = host.inventory.groups[0].sent
     (record,) = host.inventory.domains.values()
     assert view is not None
@@ -162,27 +162,27 @@ def test_the_kernels_own_upper_bound_is_one_of_the_hosts_bounds() -> None:
 
 def test_a_cpu_that_comes_back_online_gets_its_clock_again() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
-    host.tell(e.TopologyRead(topology(offline=[0])))
+    host.react(e.TopologyRead(topology(offline=[0])))
     host.settle()
-    back = host.tell(e.TopologyRead(topology()))
+    back = host.react(e.TopologyRead(topology()))
     assert c.Reapply(0) in back
 
 
 def test_taken_groups_are_handed_over_to_a_new_monitor() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
-    host.tell(e.MonitorDied(-9))
+    host.react(e.MonitorDied(-9))
     host.to_do.clear()
-    assert c.HandOver(0, is_taken=True) in host.tell(e.MonitorStarted())
+    assert c.HandOver(0, is_taken=True) in host.react(e.MonitorStarted())
 
 
 def test_originals_that_changed_before_the_take_are_handed_over_first() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
-    decided = host.tell(e.GroupRenewed(0, "performance"))
+    host.react(e.TakeWanted(0))
+    decided = host.react(e.GroupRenewed(0, "performance"))
     assert decided == [c.HandOver(0, is_taken=False), a.TakeGroup(0)]
     host.to_do[:] = [a.TakeGroup(0)]
     host.settle()
@@ -190,16 +190,16 @@ def test_originals_that_changed_before_the_take_are_handed_over_first() -> None:
     assert "from governor performance" in host.reports[-1].text
     # Each operation has one outcome, so there is no second one to renew for.
     with pytest.raises(ValueError, match="RENEWED cannot happen while taken"):
-        host.tell(e.GroupRenewed(0, "schedutil"))
+        host.react(e.GroupRenewed(0, "schedutil"))
 
 
 def test_a_group_that_the_kernel_does_not_take_back_is_not_called_given_back() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
-    host.tell(e.GroupYielded(0))
+    host.react(e.GroupYielded(0))
     host.to_do.clear()
-    decided = host.tell(e.GroupFailed(0, "cannot restore: EBUSY"))
+    decided = host.react(e.GroupFailed(0, "cannot restore: EBUSY"))
     assert a.DropGroup(0) in decided
     assert c.ConfirmRelease(0) not in decided
     assert stage(host) is GroupStage.FAILED
@@ -207,4 +207,4 @@ def test_a_group_that_the_kernel_does_not_take_back_is_not_called_given_back() -
 
 
 def test_a_replaced_driver_makes_main_read_the_cpus_again() -> None:
-    assert SimulatedHost().tell(e.DriverReplaced(0)) == [a.ReadTopology()]
+    assert SimulatedHost().react(e.DriverReplaced(0)) == [a.ReadTopology()]

@@ -67,7 +67,7 @@ def test_a_floating_vcpu_uses_all_its_cpus() -> None:
     everywhere = guest("everywhere", tuple(range(8)))
     host = host_with(guest("floating", (0, 1, 2)), everywhere)
     assert lowest(host) == set()
-    host.tell(e.DomainVanished(everywhere.uuid))
+    host.react(e.DomainVanished(everywhere.uuid))
     assert lowest(host) == {3, 4, 5, 6, 7}
 
 
@@ -76,7 +76,7 @@ def test_threads_that_are_pinned_use_their_cpus() -> None:
     host = host_with(spec)
     assert lowest(host) == {1, 2, 3, 4, 5}
     moved = replace(spec, threads=emulator(5))
-    host.tell(e.DomainDescribed(moved, NOW_NS))
+    host.react(e.DomainDescribed(moved, NOW_NS))
     assert lowest(host) == {1, 2, 3, 4, 6, 7}
 
 
@@ -95,17 +95,17 @@ def test_a_start_and_an_end_of_a_domain_lift_and_set_the_limit() -> None:
     spec = guest("one", (3,))
     host = host_with(spec)
     off = replace(spec, state=DomainState.SHUTOFF, run=-1)
-    assert a.HoldLimits(3, AT_LOWEST) in host.tell(e.DomainDescribed(off, NOW_NS))
-    assert a.HoldLimits(3, NO_LIMITS) in host.tell(e.DomainDescribed(spec, NOW_NS))
+    assert a.HoldLimits(3, AT_LOWEST) in host.react(e.DomainDescribed(off, NOW_NS))
+    assert a.HoldLimits(3, NO_LIMITS) in host.react(e.DomainDescribed(spec, NOW_NS))
     paused = replace(spec, state=DomainState.PAUSED)
-    host.tell(e.DomainDescribed(paused, NOW_NS))
+    host.react(e.DomainDescribed(paused, NOW_NS))
     assert 3 not in lowest(host)
 
 
 def test_an_override_lifts_the_limit() -> None:
     host = host_with()
-    assert a.HoldLimits(2, NO_LIMITS) in host.tell(e.OverrideSet(2, MIDDLE))
-    assert a.HoldLimits(2, AT_LOWEST) in host.tell(e.OverrideReleased(2))
+    assert a.HoldLimits(2, NO_LIMITS) in host.react(e.OverrideSet(2, MIDDLE))
+    assert a.HoldLimits(2, AT_LOWEST) in host.react(e.OverrideReleased(2))
 
 
 def test_the_host_s_bounds_determine_the_lowest_step() -> None:
@@ -123,27 +123,27 @@ def test_no_cpu_is_limited_before_all_domains_are_known(*, is_gone: bool) -> Non
     """A daemon that starts again must not slow guests that it has not read yet."""
     one, other = guest("one", (3,)), guest("other", (4,))
     host = SimulatedHost(config=CONFIG)
-    host.tell(e.TopologyRead(host.topology), e.MonitorStarted(), e.LibvirtConnected())
+    host.react(e.TopologyRead(host.topology), e.MonitorStarted(), e.LibvirtConnected())
     assert lowest(host) == set()
-    host.tell(e.DomainsListed((one.uuid, other.uuid)))
-    host.tell(e.DomainDescribed(one, NOW_NS))
+    host.react(e.DomainsListed((one.uuid, other.uuid)))
+    host.react(e.DomainDescribed(one, NOW_NS))
     assert lowest(host) == set()
     last = e.DomainVanished(other.uuid) if is_gone else e.DomainDescribed(other, NOW_NS)
-    host.tell(last)
+    host.react(last)
     assert lowest(host) == set(range(8)) - ({3} if is_gone else {3, 4})
 
 
 def test_a_host_without_any_domain_is_limited_when_that_is_known() -> None:
     host = SimulatedHost(config=CONFIG)
-    host.tell(e.TopologyRead(host.topology), e.DomainsListed(()))
+    host.react(e.TopologyRead(host.topology), e.DomainsListed(()))
     assert lowest(host) == set(range(8))
 
 
 def test_a_reload_that_switches_it_on_limits_no_used_group_even_for_a_moment() -> None:
     spec = guest("floating", (0, 1, 2), threads=emulator(7))
     host = host_with(spec, config=Config())
-    decided = host.tell(e.ConfigReloaded(CONFIG))
+    decided = host.react(e.ConfigReloaded(CONFIG))
     limited = {it.group for it in decided if isinstance(it, a.HoldLimits)}
     assert limited == lowest(host) == {3, 4, 5, 6}
-    host.tell(e.ConfigReloaded(Config()))
+    host.react(e.ConfigReloaded(Config()))
     assert lowest(host) == set()

@@ -63,26 +63,26 @@ def is_turbo_allowed(host: SimulatedHost) -> bool:
 def kernel_limits(host: SimulatedHost, **limits: object) -> list[a.Action]:
     """Let the kernel's limits of group 0 become these."""
     values = {"limits": HARDWARE, **limits}
-    return host.tell(e.KernelLimitsRead({0: KernelLimits(**values)}))  # type: ignore[arg-type]
+    return host.react(e.KernelLimitsRead({0: KernelLimits(**values)}))  # type: ignore[arg-type]
 
 
 def test_a_domain_s_limits_hold_from_its_start_to_its_end_without_any_channel() -> None:
     host = host_with(limited())
     assert (held(host), held(host, 1)) == (AT_MOST_MIDDLE, NO_LIMITS)
     off = replace(limited(), state=DomainState.SHUTOFF, run=-1)
-    assert a.HoldLimits(0, NO_LIMITS) in host.tell(e.DomainDescribed(off, NOW_NS))
+    assert a.HoldLimits(0, NO_LIMITS) in host.react(e.DomainDescribed(off, NOW_NS))
 
 
 def test_a_domain_that_vanishes_ends_its_limits() -> None:
     host = host_with(limited())
     vanished = e.DomainVanished(limited().uuid)
-    assert a.HoldLimits(0, NO_LIMITS) in host.tell(vanished)
+    assert a.HoldLimits(0, NO_LIMITS) in host.react(vanished)
 
 
 def test_a_change_of_the_metadata_changes_what_is_held_before_what_is_granted() -> None:
     host = host_with(limited())
     wider = limited(max_khz=KHz(NOMINAL), min_khz=KHz(MIDDLE))
-    decided = host.tell(e.DomainDescribed(wider, NOW_NS))
+    decided = host.react(e.DomainDescribed(wider, NOW_NS))
     kinds = [type(action) for action in decided]
     assert a.HoldLimits(0, Limits(MIDDLE, NOMINAL)) in decided
     assert kinds.index(a.HoldLimits) < kinds.index(c.DefineGroup)
@@ -97,7 +97,7 @@ def test_the_host_s_bounds_hold_for_every_group_and_change_at_a_reload() -> None
     host = host_with(config=Config(bounds=bounds))
     numbers = host.inventory.groups
     assert {held(host, number) for number in numbers} == {Limits(MIDDLE, NOMINAL)}
-    decided = host.tell(e.ConfigReloaded(Config()))
+    decided = host.react(e.ConfigReloaded(Config()))
     restored = {action.group for action in decided if isinstance(action, a.HoldLimits)}
     assert restored == set(numbers)
 
@@ -130,10 +130,10 @@ def test_a_group_with_cpus_for_the_host_has_no_upper_limit_of_a_domain(
 def test_an_override_is_limited_by_the_host_alone() -> None:
     bounds = BoundsConfig(max_khz=KHz(NOMINAL))
     host = host_with(limited(), config=Config(bounds=bounds))
-    decided = host.tell(e.OverrideSet(0, NOMINAL))
+    decided = host.react(e.OverrideSet(0, NOMINAL))
     assert a.HoldLimits(0, Limits(max_khz=NOMINAL)) in decided
     assert definition(host).limits.max_khz == NOMINAL
-    assert a.HoldLimits(0, AT_MOST_MIDDLE) in host.tell(e.OverrideReleased(0))
+    assert a.HoldLimits(0, AT_MOST_MIDDLE) in host.react(e.OverrideReleased(0))
 
 
 @pytest.mark.parametrize("is_host", [False, True])
@@ -146,7 +146,7 @@ def test_observing_holds_nothing(*, is_host: bool) -> None:
 
 def test_a_group_that_cannot_be_taken_keeps_its_limits() -> None:
     host = host_with(limited(), refusing={0})
-    host.tell(e.OverrideSet(0, LOWEST), e.OverrideReleased(0), e.TakeWanted(0))
+    host.react(e.OverrideSet(0, LOWEST), e.OverrideReleased(0), e.TakeWanted(0))
     host.settle()
     assert host.inventory.groups[0].stage is GroupStage.FAILED
     assert held(host) == AT_MOST_MIDDLE
@@ -154,9 +154,9 @@ def test_a_group_that_cannot_be_taken_keeps_its_limits() -> None:
 
 def test_limits_of_a_group_that_went_offline_are_restored_when_it_returns() -> None:
     host = host_with(limited())
-    decided = host.tell(e.TopologyRead(topology(offline=[0])))
+    decided = host.react(e.TopologyRead(topology(offline=[0])))
     assert a.HoldLimits(0, NO_LIMITS) in decided
-    assert a.HoldLimits(0, AT_MOST_MIDDLE) in host.tell(e.TopologyRead(topology()))
+    assert a.HoldLimits(0, AT_MOST_MIDDLE) in host.react(e.TopologyRead(topology()))
 
 
 def test_the_monitor_grants_only_what_is_held() -> None:
@@ -195,7 +195,7 @@ def test_a_switch_of_turbo_changes_the_steps_of_a_taken_group() -> None:
     known = host.inventory.topology
     without_turbo = table_from(record.group.steps.khz[1:], has_turbo=False)
     changed = tuple(replace(it, steps=without_turbo) for it in known.groups)
-    host.tell(e.TopologyRead(replace(known, groups=changed)))
+    host.react(e.TopologyRead(replace(known, groups=changed)))
     assert definition(host).steps == without_turbo
 
 
@@ -228,5 +228,5 @@ def test_limits_are_read_for_all_groups_at_a_resync_and_often_for_those_in_use()
     None
 ):
     host = host_with(limited(), domain(vcpus=(vcpu(0, 1),)))
-    assert a.ReadKernelLimits(tuple(range(8))) in host.tell(e.ResyncDue())
-    assert a.ReadKernelLimits((0, 1)) in host.tell(e.VerificationDue())
+    assert a.ReadKernelLimits(tuple(range(8))) in host.react(e.ResyncDue())
+    assert a.ReadKernelLimits((0, 1)) in host.react(e.VerificationDue())

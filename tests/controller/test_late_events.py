@@ -53,12 +53,12 @@ def served() -> SimulatedHost:
 )
 def test_nothing_follows_for_what_is_gone(event: e.Event) -> None:
     host = served()
-    assert host.tell(event) == []
+    assert host.react(event) == []
 
 
 def test_a_domain_that_is_not_listed_any_more_is_forgotten() -> None:
     host = served()
-    host.tell(e.DomainsListed(()))
+    host.react(e.DomainsListed(()))
     host.settle()
     assert host.inventory.domains == {}
     assert host.open_channels == set()
@@ -70,21 +70,21 @@ def test_a_resync_during_an_attempt_to_onboard_begins_no_second_one() -> None:
     host = SimulatedHost(config, domains={bare.uuid: bare})
     host.start()
     while not any(isinstance(action, a.AttachChannels) for action in host.to_do):
-        host.hear()
+        host.react_to_posted()
         host.step(0)
-    host.tell(e.ResyncDue())
+    host.react(e.ResyncDue())
     assert host.inventory.domains[bare.uuid].onboarding.is_under_way
     assert sum(isinstance(action, a.AttachChannels) for action in host.to_do) == 1
 
 
 def test_a_reboot_of_an_unknown_domain_has_it_described() -> None:
-    assert served().tell(e.DomainRebooted(GONE)) == [a.DescribeDomain(GONE)]
+    assert served().react(e.DomainRebooted(GONE)) == [a.DescribeDomain(GONE)]
 
 
 def test_a_device_that_a_guest_keeps_is_reported_by_uuid_if_its_domain_is_gone() -> (
     None
 ):
-    (report,) = served().tell(e.RemovalFailed(GONE, "channel0"))
+    (report,) = served().react(e.RemovalFailed(GONE, "channel0"))
     assert isinstance(report, a.Report)
     assert (report.domain, report.severity) == (GONE, Severity.WARNING)
 
@@ -98,16 +98,16 @@ def test_the_outcome_of_an_attempt_at_another_path_changes_nothing(
     host = served()
     uuid = domain().uuid
     before = host.inventory.channel(uuid, 0)
-    assert host.tell(kind(uuid, 0, "/run/another", "late")) == []
+    assert host.react(kind(uuid, 0, "/run/another", "late")) == []
     assert host.inventory.channel(uuid, 0) == before
 
 
 def test_a_channel_that_is_connecting_can_be_disabled() -> None:
     spec = domain()
     host = SimulatedHost(domains={spec.uuid: spec}, is_monitor_up=True)
-    host.tell(e.TopologyRead(host.topology), e.MonitorStarted())
-    host.tell(e.DomainDescribed(spec, host.now_ns))
-    decided = host.tell(e.ChannelSwitched(spec.uuid, 0, is_enabled=False))
+    host.react(e.TopologyRead(host.topology), e.MonitorStarted())
+    host.react(e.DomainDescribed(spec, host.now_ns))
+    decided = host.react(e.ChannelSwitched(spec.uuid, 0, is_enabled=False))
     assert a.EndGuestPolicies(spec.uuid, 0, "") in decided
     host.settle()
     channel = host.inventory.channel(spec.uuid, 0)
@@ -118,8 +118,8 @@ def test_a_channel_that_is_connecting_can_be_disabled() -> None:
 def test_a_disabled_channel_can_be_enabled_again() -> None:
     host = served()
     uuid = domain().uuid
-    host.tell(e.ChannelSwitched(uuid, 0, is_enabled=False))
-    decided = host.tell(e.ChannelSwitched(uuid, 0, is_enabled=True))
+    host.react(e.ChannelSwitched(uuid, 0, is_enabled=False))
+    decided = host.react(e.ChannelSwitched(uuid, 0, is_enabled=True))
     assert a.EndGuestPolicies(uuid, 0, "") not in decided
     channel = host.inventory.channel(uuid, 0)
     assert channel is not None
@@ -140,14 +140,14 @@ def test_a_channel_without_a_socket_waits_for_libvirt_to_choose_one() -> None:
 
 def test_a_policy_from_a_domain_that_is_gone_is_refused() -> None:
     host = served()
-    host.tell(e.PolicySent(GONE, 0, ticket=7, generation=464, packet=b""))
+    host.react(e.PolicySent(GONE, 0, ticket=7, generation=464, packet=b""))
     host.settle()
     assert [(it.ticket, it.is_accepted) for it in host.answers] == [(7, False)]
 
 
 def test_waiting_for_libvirt_is_reported_with_its_reason() -> None:
     host = SimulatedHost()
-    (report,) = host.tell(e.LibvirtAwaited("it does not answer"))
+    (report,) = host.react(e.LibvirtAwaited("it does not answer"))
     assert isinstance(report, a.Report)
     assert (report.severity, report.text) == (
         Severity.WARNING,
@@ -160,16 +160,16 @@ def test_what_is_reported_of_something_unknown_changes_nothing() -> None:
     host = SimulatedHost()
     host.start()
     host.settle()
-    assert host.tell(e.KernelLimitsRead({99: KernelLimits()})) == []
-    (ended,) = host.tell(e.PolicyRemoved(GONE, 0))
+    assert host.react(e.KernelLimitsRead({99: KernelLimits()})) == []
+    (ended,) = host.react(e.PolicyRemoved(GONE, 0))
     assert isinstance(ended, a.EndGuestPolicies)
 
 
 def test_a_domain_may_vanish_before_all_are_listed() -> None:
     host = SimulatedHost()
-    host.tell(e.TopologyRead(host.topology), e.MonitorStarted())
+    host.react(e.TopologyRead(host.topology), e.MonitorStarted())
     spec = domain(channels=())
-    host.tell(e.DomainDescribed(spec, NOW_NS))
+    host.react(e.DomainDescribed(spec, NOW_NS))
     host.inventory.first_listed = None
-    host.tell(e.DomainVanished(spec.uuid))
+    host.react(e.DomainVanished(spec.uuid))
     assert not host.inventory.domains

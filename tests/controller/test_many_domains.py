@@ -33,7 +33,7 @@ def beside(number: int, *, is_taken: bool = False) -> SimulatedHost:
     host.start()
     host.settle()
     if is_taken:
-        host.tell(e.TakeWanted(0), e.TakeWanted(1))
+        host.react(e.TakeWanted(0), e.TakeWanted(1))
         host.settle()
     return host
 
@@ -85,8 +85,8 @@ def test_the_last_domains_of_a_storm_cost_the_same(*, is_taken: bool) -> None:
         for uuid in host.domains:
             if uuid != SPEC.uuid:
                 ended = (e.EndpointClosed(uuid, n, "hung up") for n in (0, 1))
-                host.tell(*ended)
-        host.tell(*CLOSED)
+                host.react(*ended)
+        host.react(*CLOSED)
         costs.append(count_calls(host, SHUT_OFF, STARTED[0]))
     assert costs[1] <= 1.2 * costs[0]
 
@@ -94,11 +94,11 @@ def test_the_last_domains_of_a_storm_cost_the_same(*, is_taken: bool) -> None:
 def test_limits_of_one_domain_of_many_count_until_it_stops() -> None:
     host = beside(FEW)
     for spec in list(host.domains.values())[1:]:
-        host.tell(
+        host.react(
             e.DomainDescribed(replace(spec, state=DomainState.SHUTOFF, run=-1), NOW_NS)
         )
     limited = replace(SPEC, settings=DomainSettings(max_khz=KHz(2_000_000)))
-    host.tell(e.DomainDescribed(limited, NOW_NS))
+    host.react(e.DomainDescribed(limited, NOW_NS))
     assert host.inventory.groups[0].held.max_khz == 2_000_000
-    host.tell(e.DomainDescribed(SPEC, NOW_NS))
+    host.react(e.DomainDescribed(SPEC, NOW_NS))
     assert host.inventory.groups[0].held.max_khz > 2_000_000

@@ -32,8 +32,8 @@ def running(*, run: int = 7, is_open: bool | None = False) -> DomainSpec:
 def started(*specs: DomainSpec, saved: SavedState | None = None) -> SimulatedHost:
     host = SimulatedHost(domains={spec.uuid: spec for spec in specs})
     host.is_monitor_up = True
-    host.tell(e.TopologyRead(host.topology), e.StateLoaded(saved or SavedState()))
-    host.tell(e.MonitorStarted(), e.LibvirtConnected())
+    host.react(e.TopologyRead(host.topology), e.StateLoaded(saved or SavedState()))
+    host.react(e.MonitorStarted(), e.LibvirtConnected())
     host.settle()
     host.reports.clear()
     return host
@@ -41,7 +41,7 @@ def started(*specs: DomainSpec, saved: SavedState | None = None) -> SimulatedHos
 
 def describe(host: SimulatedHost, spec: DomainSpec) -> list[a.Action]:
     host.domains[spec.uuid] = spec
-    decided = host.tell(e.DomainDescribed(spec, host.now_ns))
+    decided = host.react(e.DomainDescribed(spec, host.now_ns))
     host.settle()
     return decided
 
@@ -64,7 +64,9 @@ def test_a_restored_guest_has_its_policy_when_its_port_is_open(
     assert host.inventory.domains[OFF.uuid].awaited_policies == (NOTED,)
     host.domains[OFF.uuid] = running(is_open=True)
     # QEMU reports the port, as if another program had opened it.
-    host.tell(e.GuestPortChanged(OFF.uuid, "channel0", is_open=True, at_ns=host.now_ns))
+    host.react(
+        e.GuestPortChanged(OFF.uuid, "channel0", is_open=True, at_ns=host.now_ns)
+    )
     host.settle()
     assert sources(host) == ["guest channel 0"]
     assert texts(host) == ["policy workload of guest channel 0 is in force again"]
@@ -78,7 +80,7 @@ def test_a_guest_that_was_migrated_here_has_its_policy() -> None:
 
 def test_a_guest_that_was_migrated_away_and_back_has_its_policy() -> None:
     host = started(replace(running(is_open=True), guest_policies=()))
-    host.tell(e.DomainVanished(OFF.uuid))
+    host.react(e.DomainVanished(OFF.uuid))
     describe(host, running(run=8, is_open=True))
     assert sources(host) == ["guest channel 0"]
 
@@ -88,8 +90,8 @@ def test_a_domain_that_was_found_at_the_start_has_none() -> None:
     spec = running(is_open=True)
     host = SimulatedHost(domains={spec.uuid: spec})
     host.is_monitor_up = True
-    host.tell(e.TopologyRead(host.topology), e.MonitorStarted())
-    host.tell(e.DomainsListed((spec.uuid,)))
+    host.react(e.TopologyRead(host.topology), e.MonitorStarted())
+    host.react(e.DomainsListed((spec.uuid,)))
     assert a.NoteGuestPolicies(spec.uuid) in describe(host, spec)
     assert sources(host) == []
 
@@ -109,7 +111,7 @@ def test_a_policy_that_ended_before_the_port_opened_is_not_installed(
 ) -> None:
     host = started(OFF)
     describe(host, running())
-    host.tell(event(OFF.uuid))
+    host.react(event(OFF.uuid))
     describe(host, running(is_open=True))
     assert sources(host) == []
 
@@ -146,5 +148,5 @@ def test_each_change_of_a_guest_s_policies_is_noted() -> None:
     decided = describe(host, running(is_open=True))
     assert a.ResumePolicy in map(type, decided)
     source = next(iter(host.engine.statuses())).source
-    ended = host.tell(e.PolicyEnded(OFF.uuid, source, "the guest closed its port"))
+    ended = host.react(e.PolicyEnded(OFF.uuid, source, "the guest closed its port"))
     assert a.NoteGuestPolicies(OFF.uuid) in ended

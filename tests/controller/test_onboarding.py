@@ -87,14 +87,14 @@ def test_a_paused_domain_gets_live_channels_when_it_is_resumed() -> None:
     assert held(host, spec.uuid) == (frozenset(), BOTH)
     running = replace(host.domains[spec.uuid], state=DomainState.RUNNING)
     host.domains[spec.uuid] = running
-    host.tell(e.DomainChanged(spec.uuid))
+    host.react(e.DomainChanged(spec.uuid))
     host.settle()
     assert held(host, spec.uuid) == (BOTH, BOTH)
 
 
 def test_attaching_is_requested_once_while_it_is_under_way() -> None:
     host = SimulatedHost(config=RULES)
-    first, second = (host.tell(e.DomainDescribed(bare(), NOW_NS)) for _ in range(2))
+    first, second = (host.react(e.DomainDescribed(bare(), NOW_NS)) for _ in range(2))
     asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
     assert (first.count(asked), second.count(asked)) == (1, 0)
 
@@ -106,7 +106,7 @@ def test_as_many_as_fit_are_attached_and_the_rest_is_reported_once(
     host = settled(spec := bare(ports=ports))
     assert held(host, spec.uuid) == (frozenset(range(ports)), BOTH)
     for _ in range(3):
-        host.tell(e.ResyncDue())
+        host.react(e.ResyncDue())
         host.settle()
     problem = host.inventory.domains[spec.uuid].onboarding.problem
     waiting = "channels 0-1" if ports == 0 else "channel 1"
@@ -116,7 +116,7 @@ def test_as_many_as_fit_are_attached_and_the_rest_is_reported_once(
     started = replace(host.domains[spec.uuid], run=2)
     started = with_sides(started, started.definition, started.definition)
     host.domains[spec.uuid] = started
-    host.tell(e.DomainChanged(spec.uuid))
+    host.react(e.DomainChanged(spec.uuid))
     host.settle()
     assert host.inventory.domains[spec.uuid].onboarding.problem == ""
 
@@ -142,13 +142,13 @@ def test_a_controller_is_requested_once_in_a_run_if_libvirt_cannot_plug_it_in() 
     host = settled(spec := bare(ports=1))
     uuid = spec.uuid
     for _ in range(3):
-        decided = host.tell(e.DomainDescribed(host.domains[uuid], NOW_NS))
+        decided = host.react(e.DomainDescribed(host.domains[uuid], NOW_NS))
         assert not any(isinstance(action, a.AddPorts) for action in decided)
     record = host.inventory.domains[uuid].onboarding
     assert "another virtio-serial controller (cannot be hot plugged)" in record.problem
-    assert record.attempts <= 1, "it is no failed attempt"
+    assert record.attempts <= 1, "it is not a failed attempt"
     host.takes_controllers = True
-    host.tell(e.LibvirtConnected())
+    host.react(e.LibvirtConnected())
     host.settle()
     assert held(host, uuid) == (BOTH, BOTH)
     assert host.inventory.domains[uuid].onboarding.problem == ""
@@ -162,11 +162,11 @@ def test_a_tool_that_takes_each_added_port_is_not_fought_forever() -> None:
         while host.to_do:
             is_adding = isinstance(host.to_do[0], a.AddPorts)
             host.step(0)
-            host.hear()
+            host.react_to_posted()
             if is_adding:
                 added += 1
                 host.domains[spec.uuid] = spec
-        host.tell(e.ResyncDue())
+        host.react(e.ResyncDue())
     assert added == MAX_ATTEMPTS
     assert "another program" in host.inventory.domains[spec.uuid].onboarding.problem
 
@@ -179,7 +179,7 @@ def test_a_domain_that_is_busy_gets_its_controller_later() -> None:
     assert "busy" in host.inventory.domains[spec.uuid].onboarding.problem
     host.stubborn.clear()
     for _ in range(4):
-        host.tell(e.ResyncDue())
+        host.react(e.ResyncDue())
         host.settle()
     assert held(host, spec.uuid) == (BOTH, BOTH)
 
@@ -192,7 +192,7 @@ def test_a_waiting_channel_is_attached_when_a_port_becomes_free() -> None:
     host.domains[spec.uuid] = with_sides(
         free, replace(free.live, free_ports=1), free.definition
     )
-    host.tell(e.ResyncDue())
+    host.react(e.ResyncDue())
     host.settle()
     assert held(host, spec.uuid) == (BOTH, BOTH)
     assert host.inventory.domains[spec.uuid].onboarding.problem == ""
@@ -208,9 +208,9 @@ def test_a_lost_libvirt_connection_does_not_count_as_an_attempt() -> None:
     host = SimulatedHost(config=RULES)
     asked = a.AttachChannels(bare().uuid, (0, 1), (0, 1))
     for _ in range(2 * MAX_ATTEMPTS):
-        assert asked in host.tell(e.DomainDescribed(bare(), NOW_NS))
+        assert asked in host.react(e.DomainDescribed(bare(), NOW_NS))
         gone = e.OnboardingFailed(bare().uuid, "does not answer", is_final=False)
-        assert host.tell(gone) == [], "and not in a tight loop"
+        assert host.react(gone) == [], "and not in a tight loop"
     problem = host.inventory.domains[bare().uuid].onboarding.problem
     assert problem == "onboarding: does not answer"
 
@@ -219,7 +219,7 @@ def test_channels_that_a_tool_removed_are_attached_again() -> None:
     host = settled(spec := bare())
     redefined = host.domains[spec.uuid]
     host.domains[spec.uuid] = replace(redefined, definition=spec.definition)
-    host.tell(e.DomainChanged(spec.uuid))
+    host.react(e.DomainChanged(spec.uuid))
     host.settle()
     assert held(host, spec.uuid) == (BOTH, BOTH)
 
@@ -232,7 +232,7 @@ def test_a_failure_is_retried_with_growing_pauses_and_not_forever() -> None:
         host.settle()
         state = host.inventory.domains[spec.uuid].onboarding
         tried += [resync] if state.attempts > len(tried) else []
-        host.tell(e.ResyncDue())
+        host.react(e.ResyncDue())
     assert tried == [0, 1, 3, 7, 15, 31, 63, 127]
     assert len(tried) == MAX_ATTEMPTS
     problem = host.inventory.domains[spec.uuid].onboarding.problem
@@ -250,7 +250,7 @@ def test_a_running_domain_that_refuses_does_not_prevent_changing_its_definition(
     host.stubborn_live.add(spec.uuid)
     for _ in range(2):
         host.settle()
-        host.tell(e.ResyncDue())
+        host.react(e.ResyncDue())
     assert held(host, spec.uuid) == (frozenset(), BOTH)
     problem = host.inventory.domains[spec.uuid].onboarding.problem
     assert problem.startswith("onboarding: refused; retrying in")
@@ -262,15 +262,15 @@ def test_after_giving_up_a_change_leads_to_a_new_attempt(event: str) -> None:
     host.stubborn.add(spec.uuid)
     for _ in range(300):
         host.settle()
-        host.tell(e.ResyncDue())
+        host.react(e.ResyncDue())
     host.stubborn.clear()
     if event == "start":
         host.domains[spec.uuid] = replace(spec, run=2)
-        host.tell(e.DomainChanged(spec.uuid))
+        host.react(e.DomainChanged(spec.uuid))
     elif event == "reload":
-        host.tell(e.ConfigReloaded(RULES))
+        host.react(e.ConfigReloaded(RULES))
     else:
-        host.tell(e.LibvirtConnected())
+        host.react(e.LibvirtConnected())
     host.settle()
     assert held(host, spec.uuid) == (BOTH, BOTH)
     assert host.inventory.domains[spec.uuid].onboarding.problem == ""
@@ -283,9 +283,9 @@ def test_a_tool_that_removes_channels_each_time_is_not_fought_forever() -> None:
         if held(host, spec.uuid) == (BOTH, BOTH):
             given += 1
             host.domains[spec.uuid] = spec
-            host.tell(e.DomainChanged(spec.uuid))
+            host.react(e.DomainChanged(spec.uuid))
         host.settle()
-        host.tell(e.ResyncDue())
+        host.react(e.ResyncDue())
     assert given == MAX_ATTEMPTS
     assert "another program" in host.inventory.domains[spec.uuid].onboarding.problem
 
@@ -294,10 +294,10 @@ def test_attempts_are_forgotten_after_quiet_resyncs() -> None:
     host = settled(spec := bare())
     for _ in range(3 * MAX_ATTEMPTS):
         host.domains[spec.uuid] = spec
-        host.tell(e.DomainChanged(spec.uuid))
+        host.react(e.DomainChanged(spec.uuid))
         for _ in range(4):
             host.settle()
-            host.tell(e.ResyncDue())
+            host.react(e.ResyncDue())
         assert held(host, spec.uuid) == (BOTH, BOTH)
 
 
@@ -313,7 +313,7 @@ def test_without_the_rule_exactly_its_channels_are_detached(
         theirs.definition and replace(theirs.definition, present=frozenset({1})),
     )
     host = settled(theirs)
-    host.tell(e.ConfigReloaded(Config()))
+    host.react(e.ConfigReloaded(Config()))
     host.settle()
     kept = frozenset({0}) if state.is_active else None
     assert held(host, theirs.uuid) == (kept, frozenset({1}))
@@ -321,7 +321,7 @@ def test_without_the_rule_exactly_its_channels_are_detached(
 
 def test_channels_that_were_there_before_are_never_detached() -> None:
     host = settled(spec := domain())
-    host.tell(e.ConfigReloaded(Config()))
+    host.react(e.ConfigReloaded(Config()))
     host.settle()
     assert host.open_channels == {(spec.uuid, 0), (spec.uuid, 1)}
 
@@ -332,7 +332,7 @@ def test_an_unplugged_vcpu_keeps_its_channel() -> None:
     assert now.live
     less = replace(now, live=replace(now.live, vcpus=frozenset()), vcpus=(vcpu(0, 0),))
     host.domains[spec.uuid] = less
-    host.tell(e.DomainChanged(spec.uuid))
+    host.react(e.DomainChanged(spec.uuid))
     host.settle()
     assert held(host, spec.uuid) == (BOTH, BOTH)
 
@@ -340,11 +340,11 @@ def test_an_unplugged_vcpu_keeps_its_channel() -> None:
 def test_a_rule_with_fewer_channels_detaches_the_others() -> None:
     host = settled(spec := bare())
     fewer = OnboardRule(match="dpdk-*", channels="0,7")
-    host.tell(e.ConfigReloaded(Config(onboard=(fewer,))))
+    host.react(e.ConfigReloaded(Config(onboard=(fewer,))))
     host.settle()
     assert held(host, spec.uuid) == (frozenset({0, 7}), frozenset({0, 7}))
     none = OnboardRule(match="dpdk-*", channels="none")
-    host.tell(e.ConfigReloaded(Config(onboard=(none, *RULES.onboard))))
+    host.react(e.ConfigReloaded(Config(onboard=(none, *RULES.onboard))))
     host.settle()
     assert held(host, spec.uuid) == (frozenset(), frozenset())
 
@@ -352,7 +352,7 @@ def test_a_rule_with_fewer_channels_detaches_the_others() -> None:
 def test_a_port_that_detaching_frees_is_not_reported_as_missing() -> None:
     first, second = (OnboardRule(match="*", channels=number) for number in "01")
     host = settled(spec := bare(ports=1), Config(onboard=(first,)))
-    host.tell(e.ConfigReloaded(Config(onboard=(second,))))
+    host.react(e.ConfigReloaded(Config(onboard=(second,))))
     host.settle()
     assert held(host, spec.uuid) == (frozenset({1}), frozenset({1}))
     assert not any("no free port" in text for text in reported(host))
@@ -426,7 +426,7 @@ def test_the_source_of_the_decision_is_named() -> None:
         (ASKED, {}, "the domain does not request it"),
     ],
 )
-def test_a_rule_that_passes_a_domain_over_says_why(
+def test_a_rule_that_passes_a_domain_over_reports_why(
     rule: OnboardRule, facts: dict[str, Any], reason: str
 ) -> None:
     config = Config(onboard=(OnboardRule(match="web"), replace(rule, match="dpdk-*")))
@@ -437,6 +437,6 @@ def test_a_rule_that_passes_a_domain_over_says_why(
 def test_a_domain_that_begins_to_refuse_loses_the_channels_of_a_rule() -> None:
     host = settled(spec := bare())
     host.domains[spec.uuid] = replace(host.domains[spec.uuid], settings=REFUSES)
-    host.tell(e.DomainChanged(spec.uuid))
+    host.react(e.DomainChanged(spec.uuid))
     host.settle()
     assert held(host, spec.uuid) == (frozenset(), frozenset())

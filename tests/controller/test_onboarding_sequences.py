@@ -96,7 +96,7 @@ class Onboarding(RuleBasedStateMachine):
             return
         if old.definition is None:
             del self.host.domains[old.uuid]
-            self.host.tell(e.DomainChanged(old.uuid))
+            self.host.react(e.DomainChanged(old.uuid))
             return
         stopped = replace(old, state=DomainState.SHUTOFF, run=-1)
         self._become(with_sides(stopped, None, old.definition))
@@ -109,7 +109,7 @@ class Onboarding(RuleBasedStateMachine):
             self._become(replace(old, definition=None))
         elif old is not None:
             del self.host.domains[old.uuid]
-            self.host.tell(e.DomainChanged(old.uuid))
+            self.host.react(e.DomainChanged(old.uuid))
 
     @rule(name=NAMES, state=st.sampled_from([DomainState.PAUSED, DomainState.RUNNING]))
     def pause_or_resume(self, name: str, state: DomainState) -> None:
@@ -150,7 +150,7 @@ class Onboarding(RuleBasedStateMachine):
     @rule(rules=RULES)
     def reload(self, rules: tuple[OnboardRule, ...]) -> None:
         self.host.config = Config(onboard=rules)
-        self.host.tell(e.ConfigReloaded(self.host.config))
+        self.host.react(e.ConfigReloaded(self.host.config))
 
     @rule(name=NAMES, is_stubborn=st.booleans())
     def refuse(self, name: str, *, is_stubborn: bool) -> None:
@@ -162,12 +162,12 @@ class Onboarding(RuleBasedStateMachine):
     def restart_libvirt(self, *, takes_controllers: bool) -> None:
         """Another version can plug in controllers, or cannot."""
         self.host.takes_controllers = takes_controllers
-        self.host.tell(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
-        self.host.tell(e.LibvirtConnected())
+        self.host.react(e.LibvirtLost("eof", "2026-01-01T00:00:00+00:00"))
+        self.host.react(e.LibvirtConnected())
 
     @rule()
     def resync(self) -> None:
-        self.host.tell(e.ResyncDue())
+        self.host.react(e.ResyncDue())
 
     @precondition(lambda self: self.host.to_do)
     @rule(index=st.integers(0, 20))
@@ -184,9 +184,9 @@ class Onboarding(RuleBasedStateMachine):
         """Without refusals, after a reconnect and a resync, the state is right."""
         self.host.stubborn.clear()
         self.host.settle()
-        self.host.tell(e.LibvirtConnected())
+        self.host.react(e.LibvirtConnected())
         self.host.settle()
-        self.host.tell(e.ResyncDue())
+        self.host.react(e.ResyncDue())
         self.host.settle()
         self._check_foreign_channels()
         for spec in self.host.domains.values():
@@ -247,7 +247,7 @@ class Onboarding(RuleBasedStateMachine):
             None if held is None else held.present - held.removable
             for held in (spec.live, spec.definition)
         )
-        self.host.tell(e.DomainChanged(spec.uuid))
+        self.host.react(e.DomainChanged(spec.uuid))
 
 
 TestOnboarding = Onboarding.TestCase

@@ -24,7 +24,7 @@ SPEC = domain("web", channels=())
 def made_for(host: SimulatedHost, spec: DomainSpec) -> list[a.Action]:
     """Describe a domain, and return what is to be made for it."""
     host.domains[spec.uuid] = spec
-    decided = host.tell(e.DomainDescribed(spec, NOW_NS))
+    decided = host.react(e.DomainDescribed(spec, NOW_NS))
     return [action for action in decided if isinstance(action, a.MakePStates)]
 
 
@@ -66,7 +66,7 @@ def test_they_are_made_again_when_what_they_depend_on_has_changed() -> None:
     assert made_for(host, removed) == [a.MakePStates(spec.uuid, RULES)]
     host.settle()
     slower = replace(RULES, bounds=BoundsConfig(max_khz=KHz(2_000_000)))
-    decided = host.tell(e.ConfigReloaded(slower))
+    decided = host.react(e.ConfigReloaded(slower))
     assert a.MakePStates(spec.uuid, slower) in decided
 
 
@@ -91,7 +91,7 @@ def test_a_failure_is_reported_once_and_shown_as_a_problem() -> None:
     assert len(made_for(host, pinned)) == 1
     host.settle()
     assert texts(host) == ["no vCPU can have P-states"]
-    host.tell(e.ConfigReloaded(Config()))
+    host.react(e.ConfigReloaded(Config()))
     assert record.p_states.problem == ""
 
 
@@ -99,7 +99,7 @@ def test_while_libvirt_is_away_it_is_no_failure() -> None:
     host = started()
     spec = replace(host.domains[SPEC.uuid], vcpus=(vcpu(0, 2),))
     assert len(made_for(host, spec)) == 1
-    host.tell(e.PStatesMade(SPEC.uuid, failure="not connected", is_final=False))
+    host.react(e.PStatesMade(SPEC.uuid, failure="not connected", is_final=False))
     assert host.inventory.domains[SPEC.uuid].p_states.problem == ""
     assert len(made_for(host, spec)) == 1
 
@@ -108,6 +108,7 @@ def test_a_domain_that_is_gone_is_not_reported() -> None:
     host = started()
     before = texts(host)
     assert (
-        host.tell(e.PStatesMade(domain("gone").uuid, is_changed=True, vcpus=(0,))) == []
+        host.react(e.PStatesMade(domain("gone").uuid, is_changed=True, vcpus=(0,)))
+        == []
     )
     assert texts(host) == before

@@ -60,7 +60,7 @@ def states(host: SimulatedHost) -> dict[int, ChannelState]:
 def describe(host: SimulatedHost, **more: object) -> list[a.Action]:
     spec = replace(SPEC, **more)  # type: ignore[arg-type]
     host.domains[UUID] = spec
-    return host.tell(e.DomainDescribed(spec, NOW_NS))
+    return host.react(e.DomainDescribed(spec, NOW_NS))
 
 
 def test_a_port_has_the_number_of_its_place_in_the_note() -> None:
@@ -96,7 +96,7 @@ def test_the_same_description_changes_nothing(host: SimulatedHost) -> None:
 
 
 def test_a_reboot_ends_all_votes(host: SimulatedHost) -> None:
-    assert c.WithdrawVotes(UUID, None) in host.tell(e.DomainRebooted(UUID))
+    assert c.WithdrawVotes(UUID, None) in host.react(e.DomainRebooted(UUID))
     assert states(host)[NUMBER] is ChannelState.OPEN
 
 
@@ -119,7 +119,7 @@ def test_its_end_and_its_next_start_are_followed(host: SimulatedHost) -> None:
 def test_what_does_not_exist_is_explained(
     host: SimulatedHost, reason: Refusal, vcpu: int, cause: str
 ) -> None:
-    decided = host.tell(e.RequestRefused(UUID, NUMBER, reason, vcpu, 9))
+    decided = host.react(e.RequestRefused(UUID, NUMBER, reason, vcpu, 9))
     (report,) = (x for x in decided if isinstance(x, a.Report))
     text = f"requests of channel {NUMBER} refused ({reason.word}): {cause}"
     assert report.text == text

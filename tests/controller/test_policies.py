@@ -63,7 +63,7 @@ def send(host: SimulatedHost, packet: PolicyPacket, *, number: int = 1) -> bool:
     """Send it as the guest does; return whether it was accepted."""
     uuid = uuid_of(host)
     sent = e.PolicySent(uuid, number, 7, 464, encode_policy(packet))
-    host.tell(sent)
+    host.react(sent)
     host.settle()
     (answer,) = host.answers
     host.answers.clear()
@@ -130,10 +130,10 @@ def test_s2_the_owner_of_a_policy_is_not_taken_from_the_packet() -> None:
     host = served(domain("one"), domain("two", vcpus=(vcpu(0, 4),)))
     one, two = host.domains
     packet = encode_policy(LOW._replace(vm_name=b"two", num_vcpu=1))
-    host.tell(e.PolicySent(one, 1, 7, 464, packet))
+    host.react(e.PolicySent(one, 1, 7, 464, packet))
     host.settle()
     assert [status.uuid for status in host.engine.statuses()] == [one]
-    host.tell(e.PolicyRemoved(two, 1))
+    host.react(e.PolicyRemoved(two, 1))
     host.settle()
     assert [status.uuid for status in host.engine.statuses()] == [one]
 
@@ -176,7 +176,7 @@ def test_a_right_that_is_withdrawn_ends_what_came_of_it() -> None:
     host = served()
     assert send(host, LOW)
     forbid = Config(domain=(DomainRule(match="*", guest_policies=False),))
-    host.tell(e.ConfigReloaded(forbid))
+    host.react(e.ConfigReloaded(forbid))
     host.settle()
     assert sources(host) == []
 
@@ -188,13 +188,13 @@ def test_a_right_that_is_withdrawn_while_its_vcpus_float_is_withdrawn_for_good()
     assert send(host, LOW)
     pinned = host.domains[uuid_of(host)]
     floating = replace(pinned, vcpus=(vcpu(0, 0, 1), vcpu(1, 2, 3)))
-    host.tell(e.DomainDescribed(floating, NOW_NS))
+    host.react(e.DomainDescribed(floating, NOW_NS))
     host.settle()
     forbidden = Config(domain=(DomainRule(match="*", guest_policies=False),))
-    host.tell(e.ConfigReloaded(forbidden))
+    host.react(e.ConfigReloaded(forbidden))
     host.settle()
     assert sources(host) == []
-    host.tell(e.DomainDescribed(pinned, NOW_NS))
+    host.react(e.DomainDescribed(pinned, NOW_NS))
     host.settle()
     assert sources(host) == []
 
@@ -226,8 +226,8 @@ def happenings(host: SimulatedHost) -> Mapping[str, e.Event]:
 def test_f7_a_guest_s_policy_ends_with(name: str) -> None:
     host = served()
     assert send(host, LOW)
-    host.tell(happenings(host)[name])
-    host.hear()
+    host.react(happenings(host)[name])
+    host.react_to_posted()
     assert sources(host) == []
 
 
@@ -235,7 +235,7 @@ def test_a_port_closed_by_another_program_ends_nothing() -> None:
     host = served()
     assert send(host, LOW)
     closed = e.GuestPortChanged(uuid_of(host), "channel0", is_open=False, at_ns=NOW_NS)
-    host.tell(closed)
+    host.react(closed)
     assert sources(host) == ["guest channel 1"]
 
 
@@ -247,7 +247,7 @@ def test_permissions_of_a_guest_are_shown_and_changed_while_it_runs() -> None:
     rule = DomainRule(
         match="*", queries=True, energy_queries=False, guest_policies=False
     )
-    decided = host.tell(e.ConfigReloaded(Config(domain=(rule,))))
+    decided = host.react(e.ConfigReloaded(Config(domain=(rule,))))
     (view,) = [action for action in decided if isinstance(action, c.DefineDomain)]
     assert view.permissions == ("queries",)
 
@@ -262,11 +262,11 @@ def without_channels(**more: Any) -> DomainSpec:
 def test_a_domain_without_channels_has_its_clocks_prepared_for_a_policy() -> None:
     host = served(without_channels())
     assert host.held_groups == set()
-    host.tell(e.ConfigReloaded(Config(policy=(rule(vcpus="1"),))))
+    host.react(e.ConfigReloaded(Config(policy=(rule(vcpus="1"),))))
     host.settle()
     assert host.held_groups == {1}
     assert sources(host) == ["rule *[0]"]
-    host.tell(e.ConfigReloaded(Config()))
+    host.react(e.ConfigReloaded(Config()))
     host.settle()
     assert host.held_groups == set()
     assert sources(host) == []
@@ -275,7 +275,7 @@ def test_a_domain_without_channels_has_its_clocks_prepared_for_a_policy() -> Non
 def test_a_policy_s_clock_is_dropped_with_its_domain() -> None:
     host = served(without_channels(), config=Config(policy=(rule(),)))
     assert host.held_groups == {0, 1}
-    host.tell(e.DomainVanished(uuid_of(host)))
+    host.react(e.DomainVanished(uuid_of(host)))
     host.settle()
     assert host.held_groups == set()
     stages = {group.stage for group in host.inventory.groups.values()}
@@ -285,7 +285,7 @@ def test_a_policy_s_clock_is_dropped_with_its_domain() -> None:
 def test_a_policy_follows_a_vcpu_that_is_pinned_elsewhere() -> None:
     host = served(without_channels(), config=Config(policy=(rule(),)))
     moved = without_channels(vcpus=(vcpu(0, 5), vcpu(1, 1)))
-    host.tell(e.DomainDescribed(moved, NOW_NS))
+    host.react(e.DomainDescribed(moved, NOW_NS))
     host.settle()
     assert host.held_groups == {1, 5}
 
@@ -294,7 +294,7 @@ def test_an_interface_that_is_plugged_in_is_watched_at_once() -> None:
     host = served()
     second = replace(TAP, mac="52:54:00:12:34:57", device="vnet1")
     spec = replace(host.domains[uuid_of(host)], interfaces=(TAP, second))
-    host.tell(e.DomainDescribed(spec, NOW_NS))
+    host.react(e.DomainDescribed(spec, NOW_NS))
     update = host.inventory.domains[spec.uuid].last_subject
     assert update is not None
     assert update.subject.interfaces == (TAP, second)
@@ -340,13 +340,13 @@ def test_a_rule_that_cannot_be_applied_is_reported_once() -> None:
     host.domains[spec.uuid] = spec
     host.start()
     host.settle()
-    host.tell(e.DomainDescribed(replace(spec, state=DomainState.PAUSED), NOW_NS))
+    host.react(e.DomainDescribed(replace(spec, state=DomainState.PAUSED), NOW_NS))
     host.settle()
     assert texts(host) == ["policy of rule *[0] refused: branch-ratio: no counter"]
     assert host.held_groups == set()
     record = host.inventory.domains[spec.uuid]
     assert list(record.policy_refusals.values()) == ["branch-ratio: no counter"]
-    host.tell(e.ConfigReloaded(Config()))
+    host.react(e.ConfigReloaded(Config()))
     assert record.policy_refusals == {}
 
 
@@ -378,8 +378,8 @@ def test_an_operator_s_actions_are_reported() -> None:
     host = served(without_channels())
     uuid, source = uuid_of(host), Source(SourceKind.OPERATOR, "night")
     kind = FixedWorkload.kind
-    host.tell(e.PolicyInstalled(uuid, source, kind, by="uid 0 (pid 9)"))
-    host.tell(e.PolicyEnded(uuid, source, "removed by uid 0 (pid 9)"))
+    host.react(e.PolicyInstalled(uuid, source, kind, by="uid 0 (pid 9)"))
+    host.react(e.PolicyEnded(uuid, source, "removed by uid 0 (pid 9)"))
     assert texts(host) == [
         "policy workload of operator night is in force, set by uid 0 (pid 9)",
         "policy of operator night ended: removed by uid 0 (pid 9)",
@@ -395,6 +395,6 @@ def test_an_operator_s_policy_ends_with_the_run_of_its_domain() -> None:
     host.engine.install(spec.uuid, source, order_of(rule(), None))
     assert host.engine.sources(spec.uuid) == (source,)
     # A restart that was over before the daemon saw the domain off.
-    host.tell(e.DomainDescribed(replace(spec, run=spec.run + 1), host.now_ns))
+    host.react(e.DomainDescribed(replace(spec, run=spec.run + 1), host.now_ns))
     host.settle()
     assert host.engine.sources(spec.uuid) == ()

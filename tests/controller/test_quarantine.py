@@ -10,7 +10,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
-from orchestrator.controller.channels import (
+from orchestrator.controller.quarantine import (
     CALM_RESYNCS,
     FIRST_QUARANTINE_S,
     LONGEST_QUARANTINE_S,
@@ -56,7 +56,7 @@ def delays(decided: list[a.Action]) -> list[float]:
 def test_the_channel_is_closed_and_connected_again_later(
     host: SimulatedHost, abuse: e.ChannelAbused, reason: str
 ) -> None:
-    decided = host.tell(abuse)
+    decided = host.react(abuse)
     closing = decided.index(c.CloseChannel(UUID, 0))
     (again,) = (x for x in decided if isinstance(x, a.ConnectChannel))
     assert closing < decided.index(again)
@@ -76,7 +76,7 @@ def test_the_channel_is_closed_and_connected_again_later(
 def test_each_quarantine_is_longer_up_to_ten_minutes(host: SimulatedHost) -> None:
     seconds = []
     for _ in range(10):
-        seconds += delays(host.tell(FLOODED))
+        seconds += delays(host.react(FLOODED))
         host.settle()
     assert seconds[:3] == [10.0, 20.0, 40.0]
     assert seconds[-1] == LONGEST_QUARANTINE_S
@@ -84,28 +84,28 @@ def test_each_quarantine_is_longer_up_to_ten_minutes(host: SimulatedHost) -> Non
 
 def test_a_long_time_without_abuse_is_rewarded(host: SimulatedHost) -> None:
     for _ in range(3):
-        host.tell(FLOODED)
+        host.react(FLOODED)
         host.settle()
     for _ in range(CALM_RESYNCS - 1):
-        host.tell(e.ResyncDue())
+        host.react(e.ResyncDue())
     assert record(host).quarantines == 3
-    host.tell(e.ResyncDue())
-    assert delays(host.tell(FLOODED)) == [FIRST_QUARANTINE_S]
+    host.react(e.ResyncDue())
+    assert delays(host.react(FLOODED)) == [FIRST_QUARANTINE_S]
 
 
 def test_enabling_the_channel_ends_its_quarantine(host: SimulatedHost) -> None:
-    host.tell(FLOODED)
-    decided = host.tell(e.ChannelSwitched(UUID, 0, is_enabled=True))
+    host.react(FLOODED)
+    decided = host.react(e.ChannelSwitched(UUID, 0, is_enabled=True))
     assert delays(decided) == [0.0]
     host.settle()
     assert record(host).state is ChannelState.OPEN
-    assert delays(host.tell(FLOODED)) == [FIRST_QUARANTINE_S]
+    assert delays(host.react(FLOODED)) == [FIRST_QUARANTINE_S]
 
 
 def test_disabling_the_channel_does_not(host: SimulatedHost) -> None:
-    host.tell(FLOODED)
+    host.react(FLOODED)
     reason = record(host).reason
-    assert delays(host.tell(e.ChannelSwitched(UUID, 0, is_enabled=False))) == []
+    assert delays(host.react(e.ChannelSwitched(UUID, 0, is_enabled=False))) == []
     assert record(host).state is ChannelState.QUARANTINED
     assert record(host).reason == reason
     host.settle()
@@ -113,23 +113,23 @@ def test_disabling_the_channel_does_not(host: SimulatedHost) -> None:
 
 
 def test_a_death_of_the_monitor_does_not_end_it(host: SimulatedHost) -> None:
-    host.tell(FLOODED)
-    host.tell(e.MonitorDied(1))
+    host.react(FLOODED)
+    host.react(e.MonitorDied(1))
     assert record(host).state is ChannelState.QUARANTINED
-    assert delays(host.tell(e.MonitorStarted())) == [FIRST_QUARANTINE_S]
+    assert delays(host.react(e.MonitorStarted())) == [FIRST_QUARANTINE_S]
 
 
 def test_a_report_about_a_closed_or_unknown_channel_has_no_effect(
     host: SimulatedHost,
 ) -> None:
-    host.tell(FLOODED)
-    assert host.tell(FLOODED) == []
-    assert host.tell(e.ChannelAbused(UUID, 99, is_garbage=True)) == []
+    host.react(FLOODED)
+    assert host.react(FLOODED) == []
+    assert host.react(e.ChannelAbused(UUID, 99, is_garbage=True)) == []
 
 
 def test_the_clock_groups_of_a_quarantined_guest_are_not_needed(
     host: SimulatedHost,
 ) -> None:
     assert host.inventory.is_needed(0)
-    host.tell(FLOODED)
+    host.react(FLOODED)
     assert not host.inventory.is_needed(0)

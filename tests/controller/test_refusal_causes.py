@@ -79,9 +79,9 @@ def find(host: SimulatedHost, number: int = 0) -> dict[str, str]:
 def refuse(
     host: SimulatedHost, reason: Refusal, number: int = 0, unit: int = 9
 ) -> list[tuple[str, Severity]]:
-    """Let the monitor refuse something; return what people are told."""
+    """Let the monitor refuse something; return what is reported."""
     host.reports.clear()
-    host.tell(e.RequestRefused(UUID, 0, reason, number, unit))
+    host.react(e.RequestRefused(UUID, 0, reason, number, unit))
     host.settle()
     return [(r.text, r.severity) for r in host.reports if r.kind == "refusal"]
 
@@ -140,12 +140,12 @@ def test_a_cause_is_found_until_it_has_ended(reason: Refusal) -> None:
     begin, end = CAUSES.get(reason, ((), ()))
     host = served(Config(domain=(STRICT,) if reason in BY_RULE else ()))
     vcpu_number = {Refusal.FLOATING: 1, Refusal.NO_VCPU: 2}.get(reason, 0)
-    host.tell(*begin)
+    host.react(*begin)
     host.settle()
     ((text, _),) = refuse(host, reason, vcpu_number)
     found = find(host)[reason.word]
     assert text.endswith(found)
-    host.tell(*end)
+    host.react(*end)
     host.settle()
     assert (reason.word not in find(host)) == bool(end)
 
@@ -153,7 +153,7 @@ def test_a_cause_is_found_until_it_has_ended(reason: Refusal) -> None:
 def test_a_cause_that_comes_back_is_found_again() -> None:
     host = served()
     for is_enabled in (False, True, False):
-        host.tell(e.ChannelSwitched(UUID, 0, is_enabled=is_enabled))
+        host.react(e.ChannelSwitched(UUID, 0, is_enabled=is_enabled))
         if not is_enabled:
             refuse(host, Refusal.DISABLED)
         assert bool(find(host)) is not is_enabled
@@ -186,37 +186,37 @@ def test_causes_are_forgotten_when_the_counters_are() -> None:
     host = served()
     refuse(host, Refusal.UNIT)
     off = replace(host.domains[UUID], state=DomainState.SHUTOFF, run=-1, vcpus=())
-    host.tell(e.DomainDescribed(off, NOW_NS))
+    host.react(e.DomainDescribed(off, NOW_NS))
     host.settle()
     assert find(host) == {}
 
 
 def test_a_cause_of_the_kernel_ends_with_its_reason() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
-    host.tell(e.WriteRefused(0, errno.EINVAL))
+    host.react(e.WriteRefused(0, errno.EINVAL))
     refuse(host, Refusal.KERNEL)
     assert find(host) == {
         "kernel": "the kernel refuses the frequency of CPU 0 (EINVAL)"
     }
-    host.tell(e.CpusSwitched(frozenset({PCpu(0)})))
+    host.react(e.CpusSwitched(frozenset({PCpu(0)})))
     assert find(host) == {}
 
 
 def test_drift_is_a_cause_until_the_group_is_retaken() -> None:
     host = served()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
     for at_s in (1.0, 2.0):
         change = "the governor was changed"
-        host.tell(e.GroupDrifted(0, change, 7, ("TuneD",), at_s))
+        host.react(e.GroupDrifted(0, change, 7, ("TuneD",), at_s))
     refuse(host, Refusal.CLAIM)
     assert find(host)["claim"] == (
         "CPU 0: the governor was changed by another program, perhaps TuneD;"
         " 'vmpower cpu retake 0' takes it back"
     )
-    host.tell(e.GroupRetaken(0))
+    host.react(e.GroupRetaken(0))
     host.settle()
     assert find(host) == {}
 
@@ -224,7 +224,7 @@ def test_drift_is_a_cause_until_the_group_is_retaken() -> None:
 def test_a_policy_s_refusal_is_a_cause_too() -> None:
     host = served()
     source = Source(SourceKind.GUEST, channel=0)
-    host.tell(e.PolicyRefused(UUID, source, "no such interface"))
+    host.react(e.PolicyRefused(UUID, source, "no such interface"))
     assert find(host) == {"policy-refused": "no such interface"}
     assert find(host, 1) == {}
 
@@ -232,5 +232,5 @@ def test_a_policy_s_refusal_is_a_cause_too() -> None:
 def test_who_is_gone_was_refused_nothing() -> None:
     host = served()
     gone = domain("gone").uuid
-    assert host.tell(e.RequestRefused(gone, 0, Refusal.UNIT, 0, 9)) == []
-    assert host.tell(e.RequestRefused(UUID, 9, Refusal.UNIT, 0, 9)) == []
+    assert host.react(e.RequestRefused(gone, 0, Refusal.UNIT, 0, 9)) == []
+    assert host.react(e.RequestRefused(UUID, 9, Refusal.UNIT, 0, 9)) == []

@@ -50,8 +50,8 @@ def restart(saved: SavedState, spec: Any = SPEC, **more: Any) -> SimulatedHost:
     """Start a controller with a state file and one domain."""
     host = SimulatedHost(domains={spec.uuid: spec} if spec else {}, **more)
     host.is_monitor_up = True
-    host.tell(e.TopologyRead(host.topology), e.StateLoaded(saved), e.MonitorStarted())
-    host.tell(e.LibvirtConnected())
+    host.react(e.TopologyRead(host.topology), e.StateLoaded(saved), e.MonitorStarted())
+    host.react(e.LibvirtConnected())
     host.settle()
     return host
 
@@ -94,8 +94,10 @@ def test_an_override_that_is_impossible_now_ends(
 def test_votes_and_policies_of_the_same_run_are_resumed() -> None:
     host = SimulatedHost(domains={SPEC.uuid: SPEC})
     host.is_monitor_up = True
-    host.tell(e.TopologyRead(host.topology), e.StateLoaded(state()), e.MonitorStarted())
-    decided = host.tell(e.DomainDescribed(SPEC, host.now_ns))
+    host.react(
+        e.TopologyRead(host.topology), e.StateLoaded(state()), e.MonitorStarted()
+    )
+    decided = host.react(e.DomainDescribed(SPEC, host.now_ns))
     kinds = [type(action) for action in decided]
     assert decided[kinds.index(a.ResumeVotes)] == a.ResumeVotes(SPEC.uuid, (VOTE,))
     assert kinds.index(a.ResumeVotes) < kinds.index(c.DefineDomain)
@@ -109,7 +111,7 @@ def test_votes_and_policies_of_the_same_run_are_resumed() -> None:
 
 def test_what_is_pending_is_saved_again() -> None:
     host = SimulatedHost()
-    host.tell(e.TopologyRead(host.topology), e.StateLoaded(state()))
+    host.react(e.TopologyRead(host.topology), e.StateLoaded(state()))
     assert collect(host.inventory, (), {}) == state()
 
 
@@ -160,11 +162,11 @@ def test_votes_end_if_the_channel_is_not_connected_soon() -> None:
     record = host.inventory.domains[SPEC.uuid].channels[0]
     assert record.orphaned_s is None, "connected"
     host = SimulatedHost(domains={SPEC.uuid: SPEC})
-    host.tell(e.TopologyRead(host.topology), e.StateLoaded(state()))
-    host.tell(e.DomainDescribed(SPEC, host.now_ns))
+    host.react(e.TopologyRead(host.topology), e.StateLoaded(state()))
+    host.react(e.DomainDescribed(SPEC, host.now_ns))
     decided: list[a.Action] = []
     for _ in range(12):
-        decided += host.tell(e.ChannelAbsent(SPEC.uuid, 0, "/run/channel.0", "absent"))
+        decided += host.react(e.ChannelAbsent(SPEC.uuid, 0, "/run/channel.0", "absent"))
     assert c.WithdrawVotes(SPEC.uuid, 0) in decided
 
 
@@ -197,7 +199,7 @@ def test_each_decision_of_an_operator_is_saved() -> None:
         e.ChannelSwitched(SPEC.uuid, 0, is_enabled=False, by=BY),
         e.ChannelSwitched(SPEC.uuid, 0, is_enabled=True, by=BY),
     ):
-        assert a.SaveState() in host.tell(event), event
+        assert a.SaveState() in host.react(event), event
         host.settle()
 
 
@@ -205,9 +207,9 @@ def test_an_unknown_domain_is_kept_until_the_domains_are_listed() -> None:
     uuid = DomainId("another")
     host = SimulatedHost()
     saved = SavedState(domains={uuid: SAVED})
-    host.tell(e.TopologyRead(host.topology), e.StateLoaded(saved))
+    host.react(e.TopologyRead(host.topology), e.StateLoaded(saved))
     assert collect(host.inventory, (), {}).domains == {uuid: SAVED}
-    host.tell(e.DomainsListed(()))
+    host.react(e.DomainsListed(()))
     assert collect(host.inventory, (), {}).domains == {}
 
 

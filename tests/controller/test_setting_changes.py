@@ -32,7 +32,7 @@ def test_a_change_of_metadata_is_reported_with_both_values() -> None:
     limited = replace(
         spec, settings=DomainSettings(max_khz=KHz(2_100_000), turbo=False)
     )
-    host.tell(e.DomainDescribed(limited, host.now_ns))
+    host.react(e.DomainDescribed(limited, host.now_ns))
     assert texts(host, "right") == [
         "max is 2.10 GHz (was unset), set by metadata",
         "turbo is no (was yes), set by metadata",
@@ -41,9 +41,9 @@ def test_a_change_of_metadata_is_reported_with_both_values() -> None:
         "dpdk-0"
     }
     host.reports.clear()
-    host.tell(e.DomainDescribed(limited, host.now_ns))
+    host.react(e.DomainDescribed(limited, host.now_ns))
     assert texts(host, "right") == []
-    host.tell(e.DomainDescribed(spec, host.now_ns))
+    host.react(e.DomainDescribed(spec, host.now_ns))
     assert texts(host, "right") == [
         "max is unset (was 2.10 GHz), set by default",
         "turbo is yes (was no), set by default",
@@ -62,7 +62,7 @@ def test_a_reload_reports_what_it_changed_for_the_host_and_each_domain() -> None
     host = started()
     rule = DomainRule(match="dpdk-*", guest_policies=False)
     bounds = BoundsConfig(max_khz=KHz(2_000_000))
-    host.tell(e.ConfigReloaded(Config(bounds=bounds, domain=(rule,))))
+    host.react(e.ConfigReloaded(Config(bounds=bounds, domain=(rule,))))
     (text,) = texts(host, "configuration")
     changes = "bounds.max_khz is 2.00 GHz (was unset), the rules [[domain]] changed"
     assert text == f"configuration reloaded: {changes}"
@@ -70,6 +70,6 @@ def test_a_reload_reports_what_it_changed_for_the_host_and_each_domain() -> None
         "guest-policies is no (was yes), set by rule dpdk-*"
     ]
     host.reports.clear()
-    host.tell(e.ConfigReloaded(Config(bounds=bounds, domain=(rule,))))
+    host.react(e.ConfigReloaded(Config(bounds=bounds, domain=(rule,))))
     assert texts(host, "configuration") == ["configuration reloaded: no change"]
     assert texts(host, "right") == []

@@ -11,7 +11,7 @@ import pytest
 from orchestrator import events as e
 from orchestrator.channel.lifecycle import ChannelState
 from orchestrator.controller import actions as a
-from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from orchestrator.controller.guest_ports import PORT_STATE_LAGS_NS
 from orchestrator.values.domain import DomainState
 from tests.controller.simulated_host import SimulatedHost
 from tests.controller.specs import NOW_NS, channel, domain
@@ -39,7 +39,7 @@ def started(*specs: DomainSpec) -> SimulatedHost:
 
 def redescribe(host: SimulatedHost, spec: DomainSpec) -> None:
     host.domains[spec.uuid] = spec
-    host.tell(e.DomainDescribed(spec, NOW_NS + 2 * PORT_STATE_LAGS_NS))
+    host.react(e.DomainDescribed(spec, NOW_NS + 2 * PORT_STATE_LAGS_NS))
     host.settle()
 
 
@@ -65,6 +65,15 @@ def test_two_domains_with_one_path_are_not_connected_and_name_each_other() -> No
     assert_only_named(host, one, two)
     warned = [it for it in host.reports if it.severity is a.Severity.WARNING]
     assert {it.domain for it in warned} == {"edge", "edge-clone"}
+
+
+def test_of_three_domains_with_one_path_each_names_both_others() -> None:
+    one, two, three = edge("edge"), edge("edge-clone"), edge("edge-third")
+    host = started(one, two, three)
+    _, reason = state(host, one)
+    assert reason.startswith("channel 0 of domain edge-")
+    assert " and channel 0 of domain edge-" in reason
+    assert reason.endswith(f" have the same socket path {PATH}")
 
 
 def test_a_domain_that_starts_with_the_path_of_another_closes_that_channel() -> None:
@@ -97,7 +106,7 @@ def test_the_remaining_domain_is_connected_when_the_other_is_gone() -> None:
     one, two = edge("edge"), edge("edge-clone")
     host = started(one, two)
     del host.domains[two.uuid]
-    host.tell(e.DomainVanished(two.uuid))
+    host.react(e.DomainVanished(two.uuid))
     host.settle()
     assert host.open_channels == {(one.uuid, 0)}
     assert host.inventory.channels_at == {PATH: {(one.uuid, 0)}}
@@ -127,13 +136,13 @@ def test_two_channels_of_one_domain_with_one_path_are_not_connected() -> None:
 def test_neither_a_resync_nor_a_new_monitor_nor_a_restart_connects_them() -> None:
     one, two = edge("edge"), edge("edge-clone")
     host = started(one, two)
-    host.tell(e.ResyncDue())
+    host.react(e.ResyncDue())
     host.settle()
-    host.tell(e.MonitorDied(1))
+    host.react(e.MonitorDied(1))
     host.settle()
     redescribe(host, replace(two, run=2))
-    host.tell(e.ChannelSwitched(one.uuid, 0, is_enabled=False, by="uid 0"))
-    host.tell(e.ChannelSwitched(one.uuid, 0, is_enabled=True, by="uid 0"))
+    host.react(e.ChannelSwitched(one.uuid, 0, is_enabled=False, by="uid 0"))
+    host.react(e.ChannelSwitched(one.uuid, 0, is_enabled=True, by="uid 0"))
     host.settle()
     assert_only_named(host, one, two)
 
@@ -142,10 +151,10 @@ def test_an_attempt_that_was_under_way_does_not_open_the_channel() -> None:
     one, two = edge("edge"), edge("edge-clone")
     host = SimulatedHost(domains={one.uuid: one, two.uuid: two})
     host.is_monitor_up = True
-    host.tell(e.TopologyRead(host.topology), e.MonitorStarted())
-    host.tell(e.DomainDescribed(one, NOW_NS))
-    host.tell(e.DomainDescribed(two, NOW_NS))
-    host.tell(e.ChannelConnected(one.uuid, 0, PATH))
+    host.react(e.TopologyRead(host.topology), e.MonitorStarted())
+    host.react(e.DomainDescribed(one, NOW_NS))
+    host.react(e.DomainDescribed(two, NOW_NS))
+    host.react(e.ChannelConnected(one.uuid, 0, PATH))
     record = host.inventory.channel(one.uuid, 0)
     assert record
     assert record.state is ChannelState.REFUSED

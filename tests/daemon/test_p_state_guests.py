@@ -37,6 +37,7 @@ PINS = {0: "0", 1: "0", LCORE: "1"}
 TURBO, NOMINAL, _, LOWEST = STEPS = (3_001_000, 3_000_000, 2_000_000, 1_200_000)
 LOG = "/l3fwd.log"
 POLICY = f"{GUEST_TREE}/policy{LCORE}"
+CLOCK = "devices/system/cpu/cpu1/cpufreq/scaling_cur_freq"
 
 
 @pytest.fixture
@@ -66,10 +67,22 @@ def shell(guest: Guest, daemon: DaemonProcess) -> Iterator[GuestShell]:
 
 def wait_for_clock(tree: CpuTree, khz: int) -> None:
     """Wait until the daemon has set the frequency of CPU 1."""
-    file = "devices/system/cpu/cpu1/cpufreq/scaling_cur_freq"
     wait_for(
-        lambda: tree.read_khz(file) == khz,
+        lambda: tree.read_khz(CLOCK) == khz,
         f"CPU 1 runs at {khz} kHz",
+        timeout_s=GUEST_DEADLINE_S,
+    )
+
+
+def wait_for_idle_clock(tree: CpuTree, khz: int, shell: GuestShell) -> None:
+    """As `wait_for_clock`, for a guest without load.
+
+    It does a little meanwhile: schedutil requests nothing for a CPU that sleeps, which
+    keeps the frequency of its last load.
+    """
+    wait_for(
+        lambda: shell.run("sleep 0.1").status == 0 and tree.read_khz(CLOCK) == khz,
+        f"CPU 1 runs at {khz} kHz without load",
         timeout_s=GUEST_DEADLINE_S,
     )
 
@@ -127,10 +140,10 @@ def test_l3fwd_power_is_obeyed_in_each_of_its_modes(
     guest: Guest, daemon: DaemonProcess, tree: CpuTree, shell: GuestShell
 ) -> None:
     for mode in MODES:
-        wait_for_clock(tree, LOWEST)
+        wait_for_idle_clock(tree, LOWEST, shell)
         shell.start(f"exec {l3fwd_command(mode.option, lcore=LCORE)}", LOG)
         wait_for_line(shell, "entering main")
-        wait_for_clock(tree, mode.idle_khz)
+        wait_for_idle_clock(tree, mode.idle_khz, shell)
         assert read(shell, "scaling_governor") == mode.governor, mode
         before = count_requests(daemon, guest)
         shell.run(f"ip link set {INTERFACE} up")
@@ -138,7 +151,7 @@ def test_l3fwd_power_is_obeyed_in_each_of_its_modes(
         wait_for_clock(tree, TURBO)
         wait_for_requests(daemon, guest, before)
         shell.stop("/frames.log")
-        wait_for_clock(tree, mode.idle_khz)
+        wait_for_idle_clock(tree, mode.idle_khz, shell)
         shell.run(f"kill -INT $(cat {LOG}.pid)")
         wait_for_governor(shell, "schedutil")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the README says to try by hand is typed into two terminals, line by line."""
+"""The commands that the README proposes are typed into two terminals, one by one."""
 
 from __future__ import annotations
 

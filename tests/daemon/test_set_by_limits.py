@@ -54,7 +54,7 @@ def test_a_request_pins_the_limits_and_the_end_restores_them(
         governor = active.read(f"{POLICY.format(2)}/scaling_governor")
         assert governor == "performance"
         cpu = next(cpu for cpu in daemon.status()["cpus"] if cpu["pcpu"] == 2)
-        # What the daemon sets is no limit of the kernel.
+        # What the daemon sets is not a limit of the kernel.
         assert (cpu["min_khz"], cpu["max_khz"]) == (LOWEST, TURBO)
         daemon.stop()
     assert tree_bytes(active.root) == before

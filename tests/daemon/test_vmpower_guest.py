@@ -125,8 +125,8 @@ def test_a_guest_sends_a_policy_and_sees_its_effect(
     assert (removed.status, "removal sent" in removed.printed) == (0, True)
     for group in (0, 1):
         wait_for_frequency(tree, TURBO, group)
-    told = shell.run("cat /policy").printed
-    assert told == (
+    printed = shell.run("cat /policy").printed
+    assert printed == (
         "workload policy for vCPUs 0,1, acknowledged;"
         " in effect until this command ends\n"
     )
@@ -168,9 +168,9 @@ def test_auto_follows_the_guest_s_load(shell: GuestShell, tree: CpuTree) -> None
     wait_for_frequency(tree, TURBO, 1)
     shell.stop("/busy")
     wait_for_frequency(tree, LOWEST, 1)
-    notice, *told = shell.run("cat /log").printed.splitlines()
+    notice, *records = shell.run("cat /log").printed.splitlines()
     assert notice == f"skipped: another program has {NAME}0 open"
-    lines = [json.loads(line) for line in told]
+    lines = [json.loads(line) for line in records]
     assert lines[0] == {"vcpus": [1]}
     words = [line["asked"] for line in lines[1:]]
     first = words.index("down")

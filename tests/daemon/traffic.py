@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from orchestrator.channel.protocol import Request, Unit, encode
@@ -22,8 +23,8 @@ _PAUSE_S = 0.0005
 class Traffic:
     """Sends requests over every channel, and follows each to its next connection.
 
-    Channel N sends requests for vCPU N. Synchronization: one thread, beside those of
-    the guests.
+    Channel N sends requests for vCPU N, in a thread that is named as QEMU names that of
+    the vCPU. Synchronization: one thread, beside those of the guests.
     """
 
     def __init__(self, ends: Sequence[GuestEnd]) -> None:
@@ -53,6 +54,8 @@ class Traffic:
 
     def _request(self, vcpu: int, end: GuestEnd) -> None:
         packets = [encode(Request(vcpu, unit)) for unit in _UNITS]
+        comm = Path(f"/proc/self/task/{threading.get_native_id()}/comm")
+        comm.write_text(f"CPU {vcpu}/KVM", encoding="ascii")
         while not self._stop.is_set():
             with contextlib.suppress(OSError, EOFError):
                 end.peer.settimeout(0.2)

@@ -23,6 +23,7 @@ from tests.daemon.daemon_process import CHECKOUT
 from tests.rig.waiting import DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 READY = "Ctrl-C ends it"
@@ -46,12 +47,14 @@ class TrialProcess:
         self,
         temporary: Path,
         *,
+        program: Sequence[str] = LAUNCHER,
         user: int | None = None,
     ) -> None:
         """Start it.
 
         Args:
             temporary: for its directory.
+            program: runs `vmpower`.
             user: whose rights it has; None: those of this process.
         """
         self.directory = (
@@ -60,7 +63,7 @@ class TrialProcess:
         self._output = temporary / "output"
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [*LAUNCHER, "try"],
+                [*program, "try"],
                 cwd="/",
                 env={**os.environ, "TMPDIR": str(temporary), "HOME": "/nonexistent"},
                 stdin=subprocess.DEVNULL,

@@ -11,8 +11,10 @@ from orchestrator.channel.protocol import GENERATIONS
 from orchestrator.controller.group_lifecycle import GroupStage
 from orchestrator.metrics.families import FAMILIES
 from orchestrator.monitor.link.table import LATENCY_BUCKETS
+from orchestrator.policy.kinds.table import KINDS
 from orchestrator.policy.subject import SourceKind
 from orchestrator.values.domain import DomainState
+from orchestrator.values.event_kinds import EVENT_KINDS, GRANT, MISSED
 from orchestrator.values.refusal import Refusal
 from tests.docs.documents import ROOT, read
 
@@ -46,3 +48,17 @@ def test_bounds_that_are_numbers_are_those_of_the_source() -> None:
     assert found["vmpower_domain_refusals_total"] == len(Refusal)
     assert found["vmpower_domain_policies"] == len(SourceKind)
     assert found["vmpower_request_latency_seconds"] == LATENCY_BUCKETS + 3
+
+
+def test_the_most_series_of_a_host_are_the_sum_of_the_bounds() -> None:
+    bounds = [family.bound for family in FAMILIES]
+    fixed = sum(int(re.split(r"\W", it)[0]) for it in bounds if "each" not in it)
+    fixed += len(EVENT_KINDS.keys() - {GRANT, MISSED})
+    per_domain = sum(
+        int(it.partition(" ")[0])
+        for it in bounds
+        if it.endswith("for each running domain") and "every kind" not in it
+    )
+    per_domain += len(SourceKind) * len(KINDS)
+    text = f"at most {fixed} + 2 C + 2 V + {per_domain} D series"
+    assert text in " ".join(PAGE.split())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What libvirt says about its host."""
+"""What libvirt reports about its host."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domain XML and metadata that somebody has damaged or made up."""
+"""Domain XML and metadata that are damaged or made up."""
 
 from __future__ import annotations
 

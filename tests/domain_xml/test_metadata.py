@@ -142,7 +142,7 @@ def test_contradictory_bounds_are_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("inside", "says"),
+    ("inside", "problem"),
     [
         (policy_xml("max='1GHz'") + policy_xml("max='2GHz'"), "more than one <policy>"),
         (f"<v:polity xmlns:v='{POLICY_URI}' max='1GHz'/>", "unknown element <polity>"),
@@ -152,9 +152,9 @@ def test_contradictory_bounds_are_ignored() -> None:
         (policy_xml(f"x{'y' * 9000}='1'"), "unknown attribute"),
     ],
 )
-def test_invalid_metadata_is_reported_in_one_line(inside: str, says: str) -> None:
+def test_invalid_metadata_is_reported_in_one_line(inside: str, problem: str) -> None:
     found = parse_settings(with_metadata(inside))
-    assert says in found.problems[0]
+    assert problem in found.problems[0]
     assert len(found.problems[0]) < 200
 
 

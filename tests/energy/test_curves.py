@@ -47,7 +47,6 @@ def test_a_curve_is_straight_between_points_and_flat_beyond() -> None:
         3,
         3,
     ]
-    assert curve.scaled(2.0).at(1_500) == 4.0
     assert weigh((1_000,), 7) == ((0, 1.0),)
 
 

@@ -214,7 +214,7 @@ def test_single_cores_that_draw_more_than_their_packages_are_not_used() -> None:
     assert found.doubts == ("the cores draw more than their packages",)
 
 
-def test_a_reading_at_the_same_time_tells_nothing() -> None:
+def test_a_reading_at_the_same_time_changes_nothing() -> None:
     meters = Meters([PACKAGE_0])
     meters.advance(MeterReading(1.0, {"p0": 0.0}))
 

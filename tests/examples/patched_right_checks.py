@@ -74,7 +74,7 @@ def test_the_monitor_refuses_a_guest_without_it(tmp_path: Path) -> None:
 
 def test_the_log_names_the_setting_and_doctor_the_fix() -> None:
     host = forbidden_host()
-    host.tell(events.RequestRefused(SPEC.uuid, 0, FORBIDDEN, 0, 1))
+    host.react(events.RequestRefused(SPEC.uuid, 0, FORBIDDEN, 0, 1))
     host.settle()
     (text,) = [report.text for report in host.reports if report.kind == "refusal"]
     assert text.endswith("setting 'requests' is 'no' (rule dpdk-*)")

@@ -22,6 +22,7 @@ from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CPU_DIR
 from tests.control.test_metrics import free_port
 from tests.daemon.daemon_process import DaemonProcess
+from tests.daemon.imitated_meter import ImitatedMeter
 from tests.daemon.libvirt_test_guests import (
     DriverDomain,
     GuestEnd,
@@ -42,9 +43,17 @@ RULES = EXAMPLES / "prometheus" / "rules.yml"
 DASHBOARD = json.loads((EXAMPLES / "grafana" / "dashboard.json").read_text())
 ALERTS = re.findall(r"- alert: (\w+)", RULES.read_text())
 GARBAGE = b"\xff" * 464
+PRICES = """\
+[energy]
+price_per_kwh = 0.3
+co2_g_per_kwh = 380
+"""
+WATTS = 60.0
 LOWEST, HIGHEST = 1_200_000, 3_000_000
 WITHOUT_FAULT = {"VmpowerVcpusFloating"}
 """A domain of the host has a floating vCPU from the beginning."""
+UNSURE = {"VmpowerFrequencyNotObtained"}
+"""Of averages of a few samples, while the guests change frequencies all the time."""
 
 
 class Scene(NamedTuple):
@@ -53,13 +62,14 @@ class Scene(NamedTuple):
     client: ControlClient
     ends: list[GuestEnd]
     cpufreq: Path
+    meter: ImitatedMeter
 
     def are_rules_evaluated(self) -> bool:
         return {it["health"] for it in self.prometheus.rules()} == {"ok"}
 
     def answer(self, query: str) -> list[dict[str, Any]]:
         """Wait until a query has an answer, and return it."""
-        return wait_for(lambda: self.prometheus.query(query), query)
+        return wait_for(lambda: self.prometheus.query(query) or None, query)
 
     def kill_monitor(self) -> None:
         """Kill the monitor process, and wait for the next one."""
@@ -94,13 +104,18 @@ def scene() -> Iterator[Scene]:
         uri = write_driver_file(directory / "node.xml", domains)
         steps = (HIGHEST, 2_000_000, LOWEST)
         lay_out(directory / "sys", cpus=8, steps_khz=steps)
+        meter = ImitatedMeter(directory / "sys", watts=WATTS)
+        stack.enter_context(meter)
         target = f"127.0.0.1:{free_port('127.0.0.1')}"
         daemon = DaemonProcess(
             uri,
             directory / "sys",
-            config=f'[metrics]\nlisten = "{target}"\n',
+            config=f'[metrics]\nlisten = "{target}"\n{PRICES}',
             power="verify_s = 0.2",
         )
+        daemon.module = "tests.daemon.with_processes"
+        (daemon.run_dir / "qemu").mkdir()
+        (daemon.run_dir / "qemu" / "fw.pid").write_text(f"{os.getpid()}")
         stack.enter_context(daemon)
         for number, end in enumerate(ends):
             domain = ("fw", "fw", "gw", "web")[number]
@@ -116,7 +131,7 @@ def scene() -> Iterator[Scene]:
             running(directory, free_port("127.0.0.1"), target=target, rules=rules)
         )
         cpufreq = directory / "sys" / CPU_DIR / "cpufreq"
-        yield Scene(prometheus, daemon, client, ends, cpufreq)
+        yield Scene(prometheus, daemon, client, ends, cpufreq, meter)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -169,11 +184,15 @@ def test_every_panel_s_query_answers_and_no_alert_fires_without_a_fault() -> Non
             for target in panel["targets"]:
                 found = host.answer(query_of(target["expr"]))
                 assert all(re.search(r"\d", it["value"][1]) for it in found), panel
+        watts = 'rate(vmpower_host_joules_total{zone="package"}[10s])'
+        host.answer(f"abs({watts} - {WATTS}) < {WATTS / 10}")
+        host.answer('vmpower:domain_watts:rate5m{domain="fw"} > 0')
+        host.answer('vmpower:domain_saved_watts:rate5m{domain="fw"} > 0')
         for name in (it["name"] for it in loaded if it["type"] == "recording"):
             host.answer(name)
         wait_for(host.are_rules_evaluated, "every rule was evaluated")
         host.wait_until_firing(*WITHOUT_FAULT)
-        assert host.prometheus.firing() == WITHOUT_FAULT
+        assert host.prometheus.firing() - UNSURE == WITHOUT_FAULT
 
 
 def test_alerts_fire_on_the_faults_that_they_name() -> None:
@@ -183,7 +202,13 @@ def test_alerts_fire_on_the_faults_that_they_name() -> None:
         current = host.cpufreq / "policy4" / "scaling_cur_freq"
         current.unlink()
         current.write_text(f"{LOWEST // 2}\n")
-        host.wait_until_firing("VmpowerFrequencyNotObtained")
+        alert = 'alertname="VmpowerFrequencyNotObtained", alertstate="firing"'
+        host.answer(f'ALERTS{{{alert}, cpu="4"}}')
+        # The energy meter counts no more.
+        host.answer("vmpower_energy_modelled == 0")
+        host.meter.stop()
+        host.wait_until_firing("VmpowerEnergyMeterLost")
+        host.wait_until_firing("VmpowerEnergyMeterHoles")
         # Another program changes the governor.
         (host.cpufreq / "policy4" / "scaling_governor").write_text("performance\n")
         host.wait_until_firing("VmpowerClockGroupDrifted")

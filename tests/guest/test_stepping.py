@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,3 +122,18 @@ def test_a_polling_vcpu_climbs_by_one_step_and_jumps_if_it_is_late() -> None:
     # The third load of 0.5 is that of the highest step, which nothing exceeds.
     assert units == [None, DOWN, None, DOWN, up, up, None, None, DOWN, MAX]
     assert state.steps_down == 0
+
+
+def test_a_polling_vcpu_has_to_be_less_busy_at_lower_steps() -> None:
+    highest, tenth = POLLING.at(0), POLLING.at(10)
+    assert highest == (POLLING.climb_above, POLLING.down_below)
+    assert tenth == pytest.approx([0.65 * it for it in highest])
+    # However many steps there are, some load is low enough.
+    assert min(POLLING.at(MAX_STEPS)) > 0.1
+    load = POLLING.down_below - 0.01
+    assert decide(load, StepState(low=9), POLLING).unit is DOWN
+    assert decide(load, StepState(low=9, steps_down=10), POLLING).unit is Unit.SCALE_UP
+
+
+def test_other_vcpus_have_the_same_thresholds_at_all_steps() -> None:
+    assert THRESHOLDS.at(0) == THRESHOLDS.at(12)

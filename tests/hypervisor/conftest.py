@@ -30,46 +30,46 @@ class Recorder:
 
     def __init__(self) -> None:
         self._news = threading.Condition()
-        self.heard: list[tuple[Any, ...]] = []
+        self.recorded: list[tuple[Any, ...]] = []
 
-    def _remember(self, *what: object) -> None:
+    def _record(self, *what: object) -> None:
         with self._news:
-            self.heard.append(what)
+            self.recorded.append(what)
             self._news.notify_all()
 
     def post(self, event: events.Event) -> None:
         match event:
             case events.LibvirtConnected():
-                self._remember("connected")
+                self._record("connected")
             case events.LibvirtLost(reason, _):
-                self._remember("lost", reason)
+                self._record("lost", reason)
             case events.LibvirtAwaited(reason):
-                self._remember("waiting", reason)
+                self._record("waiting", reason)
             case events.DomainChanged(uuid, what):
-                self._remember("changed", uuid, what)
+                self._record("changed", uuid, what)
             case events.DomainRebooted(uuid):
-                self._remember("rebooted", uuid)
+                self._record("rebooted", uuid)
             case events.GuestPortChanged(uuid, alias, is_open, at_ns):
                 state = "open" if is_open else "closed"
-                self._remember("port", uuid, alias, state, at_ns)
+                self._record("port", uuid, alias, state, at_ns)
             case events.RemovalFailed(uuid, alias):
-                self._remember("removal failed", uuid, alias)
+                self._record("removal failed", uuid, alias)
             case _:
                 raise AssertionError(event)
 
     def wait_for(self, *what: object, times: int = 1) -> None:
-        """Wait until something that begins with `what` was heard so often."""
+        """Wait until something that begins with `what` was recorded so often."""
 
-        def is_heard() -> bool:
-            return sum(item[: len(what)] == what for item in self.heard) >= times
+        def is_recorded() -> bool:
+            return sum(item[: len(what)] == what for item in self.recorded) >= times
 
         with self._news:
-            if not self._news.wait_for(is_heard, DEADLINE_S):
-                raise AssertionError(f"{what} not heard in {self.heard}")
+            if not self._news.wait_for(is_recorded, DEADLINE_S):
+                raise AssertionError(f"{what} not among {self.recorded}")
 
-    def said(self, kind: str) -> list[tuple[Any, ...]]:
+    def recorded_of(self, kind: str) -> list[tuple[Any, ...]]:
         with self._news:
-            return [item for item in self.heard if item[0] == kind]
+            return [item for item in self.recorded if item[0] == kind]
 
 
 @pytest.fixture

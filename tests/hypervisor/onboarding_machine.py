@@ -57,17 +57,17 @@ POLICIES = st.sampled_from([None, "<policy onboard='yes'/>", "<policy onboard='n
 SIDES = st.sampled_from([LIVE, CONFIG])
 
 
-class Ears:
-    """A listener that queues what the controller is to be told."""
+class Listener:
+    """Queues the events that libvirt's connection posts, for the controller."""
 
     def __init__(self) -> None:
-        self.heard: queue.SimpleQueue[e.Event] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[e.Event] = queue.SimpleQueue()
 
     def post(self, event: e.Event) -> None:
         assert not isinstance(
             event, e.LibvirtLost | e.LibvirtAwaited | e.GuestPortChanged
         )
-        self.heard.put(event)
+        self.events.put(event)
 
 
 class OnboardingMachine(RuleBasedStateMachine):
@@ -76,12 +76,12 @@ class OnboardingMachine(RuleBasedStateMachine):
     has_live_devices = True
 
     def __init__(
-        self, connection: libvirt.virConnect, hypervisor: Hypervisor, ears: Ears
+        self, connection: libvirt.virConnect, hypervisor: Hypervisor, listener: Listener
     ) -> None:
         super().__init__()
         self.connection = connection
         self.hypervisor = hypervisor
-        self.ears = ears
+        self.listener = listener
         nothing = Topology(groups=(), unmanaged={}, online=frozenset())
         self.inventory = Inventory(Config(), nothing)
         self.controller = Controller(self.inventory)
@@ -163,20 +163,20 @@ class OnboardingMachine(RuleBasedStateMachine):
     def _settle(self, *happened: e.Event) -> None:
         """Perform everything that is decided; channels of other tools must stay."""
         before = {uuid: self._theirs(uuid) for uuid in UUIDS.values()}
-        to_do = [action for event in happened for action in self._tell(event)]
+        to_do = [action for event in happened for action in self._react(event)]
         for _ in range(500):
             with suppress(queue.Empty):
-                to_do += self._tell(self.ears.heard.get_nowait())
+                to_do += self._react(self.listener.events.get_nowait())
                 continue
             if not to_do:
                 break
             for event in self._perform(to_do.pop(0)):
-                to_do += self._tell(event)
+                to_do += self._react(event)
         else:
             raise AssertionError("the controller never settles")
         assert {uuid: self._theirs(uuid) for uuid in UUIDS.values()} == before
 
-    def _tell(self, event: e.Event) -> list[a.Action]:
+    def _react(self, event: e.Event) -> list[a.Action]:
         return self.controller.react(event)
 
     def _perform(self, action: a.Action) -> list[e.Event]:

@@ -125,7 +125,7 @@ def test_closing_returns_in_time_while_libvirt_hangs(
     session_host.libvirtd.freeze()
     hypervisor.close(0.5)
     # Before libvirt continues, and before its connection is given up.
-    assert recorder.heard[-1] == ("connected",)
+    assert recorder.recorded[-1] == ("connected",)
     session_host.libvirtd.thaw()
 
 

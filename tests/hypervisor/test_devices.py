@@ -70,7 +70,7 @@ def test_attaching_again_changes_nothing(
     hypervisor.attach_channels(UUID, [0, 1], [0, 1])
     hypervisor.attach_channels(UUID, [0, 1], [0, 1])
     assert guest.both() == ([0, 1], [0, 1])
-    added = [item for item in recorder.said("changed") if "device" in item[2]]
+    added = [item for item in recorder.recorded_of("changed") if "device" in item[2]]
     assert len(added) == 2
 
 

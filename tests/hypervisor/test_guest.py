@@ -131,7 +131,7 @@ def test_the_report_of_a_port_has_the_time_of_the_change(
             guest.talker.run(f"{deed}:0")
         done_ns = time.monotonic_ns()
         recorder.wait_for("port", uuid, channel.alias, "closed")
-        closed = [item for item in recorder.said("port") if item[3] == "closed"]
+        closed = [item for item in recorder.recorded_of("port") if item[3] == "closed"]
     finally:
         guest.remove()
     assert all(asked_ns <= at_ns <= done_ns for *_, at_ns in closed)

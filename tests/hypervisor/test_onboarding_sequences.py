@@ -31,7 +31,7 @@ from tests.hypervisor.onboarding_machine import (
     NAMES,
     UUIDS,
     DeviceMachine,
-    Ears,
+    Listener,
     OnboardingMachine,
 )
 from tests.rig.waiting import wait_for
@@ -153,42 +153,44 @@ class QemuMachine(DeviceMachine):
 
 
 @pytest.fixture
-def ears() -> Ears:
-    return Ears()
+def listener() -> Listener:
+    return Listener()
 
 
-def connect(uri: str, ears: Ears) -> Hypervisor:
-    hypervisor = Hypervisor(uri, post=ears.post)
+def connect(uri: str, listener: Listener) -> Hypervisor:
+    hypervisor = Hypervisor(uri, post=listener.post)
     hypervisor.start()
-    wait_for(lambda: not ears.heard.empty(), "libvirt is connected")
+    wait_for(lambda: not listener.events.empty(), "libvirt is connected")
     return hypervisor
 
 
 @pytest.fixture
-def test_driver(tmp_path: Path, ears: Ears) -> Iterator[Hypervisor]:
+def test_driver(tmp_path: Path, listener: Listener) -> Iterator[Hypervisor]:
     node = tmp_path / "node.xml"
     node.write_text("<node/>")
-    hypervisor = connect(f"test://{node}", ears)
+    hypervisor = connect(f"test://{node}", listener)
     yield hypervisor
     hypervisor.close(5)
 
 
-def test_any_sequence_in_the_test_driver(test_driver: Hypervisor, ears: Ears) -> None:
+def test_any_sequence_in_the_test_driver(
+    test_driver: Hypervisor, listener: Listener
+) -> None:
     # The connection itself: each open of a file has its own domains.
     with test_driver._using_link() as link:
-        run(partial(TestDriverMachine, link.connection, test_driver, ears), 60)
+        run(partial(TestDriverMachine, link.connection, test_driver, listener), 60)
 
 
 @pytest.mark.rig
 def test_any_sequence_with_real_qemu_processes(
-    embed_host: EmbedHost, ears: Ears
+    embed_host: EmbedHost, listener: Listener
 ) -> None:
-    hypervisor = connect(embed_host.uri, ears)
+    hypervisor = connect(embed_host.uri, listener)
 
     with OperatorConnection(embed_host.uri) as operator:
 
         def machine() -> QemuMachine:
-            made = QemuMachine(embed_host.connection, hypervisor, ears)
+            made = QemuMachine(embed_host.connection, hypervisor, listener)
             made.host, made.operator = embed_host, operator
             return made
 

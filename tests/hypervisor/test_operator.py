@@ -85,8 +85,9 @@ def test_a_pinning_applies_to_the_given_description(
     assert operator.list_vcpus_on(0, found.uuid) == ((NAME, VCpu(0)),)
     assert operator.list_vcpus_on(1, found.uuid) == ()
     assert operator.list_vcpus_on(0, another) == ()  # as it is not running
-    with pytest.raises(HypervisorError, match="not running"):
+    with pytest.raises(HypervisorError, match="not running") as refused:
         operator.pin(found.uuid, VCpu(0), {1}, live=True)
+    assert refused.value.hint == "without --live, its definition is changed"
     operator.start(found.uuid)
     operator.pin(found.uuid, VCpu(0), {1})
     assert pinning_of(connection) == [1]

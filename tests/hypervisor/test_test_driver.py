@@ -165,13 +165,13 @@ def test_after_closing_calls_fail_and_nothing_is_reported(
     hypervisor.close(5)
     with pytest.raises(HypervisorGone):
         hypervisor.list_domains()
-    assert recorder.heard == [("connected",)]
+    assert recorder.recorded == [("connected",)]
     assert not hypervisor._thread.is_alive()
 
 
 def test_a_hypervisor_that_was_never_started_can_be_closed(recorder: Recorder) -> None:
     Hypervisor("test:///default", post=recorder.post).close(0)
-    assert recorder.heard == []
+    assert recorder.recorded == []
 
 
 def test_each_reason_to_wait_is_reported_once(
@@ -185,7 +185,7 @@ def test_each_reason_to_wait_is_reported_once(
     recorder.wait_for("waiting", times=2)
     node.write_text(NODE)
     recorder.wait_for("connected")
-    reasons = [reason for _, reason in recorder.said("waiting")]
+    reasons = [reason for _, reason in recorder.recorded_of("waiting")]
     assert len(reasons) == len(set(reasons))
     assert hypervisor.reconnects_total == 0
     hypervisor.close(5)

@@ -53,7 +53,14 @@ ENERGY = EnergyInterval(
     start=0.0,
     duration_s=1.0,
     domains={
-        FW.uuid: DomainEnergy(joules=9.0, saved_joules=4.0, residency={}),
+        FW.uuid: DomainEnergy(
+            joules=9.0,
+            error_joules=0.5,
+            saved_joules=4.0,
+            saved_error_joules=0.25,
+            possible_joules=6.0,
+            residency={},
+        ),
         DomainId("gone"): DomainEnergy(joules=1.0, residency={}),
     },
     host=HostEnergy(
@@ -103,7 +110,7 @@ class Host:
         return [it for source in self.sources for it in source.read(snapshot)]
 
     def take(self, group: int) -> None:
-        self.simulated.tell(e.TakeWanted(group))
+        self.simulated.react(e.TakeWanted(group))
         self.simulated.settle()
 
     def read(self, family: Family) -> dict[Labels, float | Observations]:
@@ -141,13 +148,36 @@ def test_energy_is_in_joules_by_zone_and_part() -> None:
     assert host.value(families.ENERGY_MODELLED) == 0
 
 
+def test_what_is_possible_and_how_sure_each_figure_is() -> None:
+    host = Host()
+    assert host.read(families.DOMAIN_POSSIBLE_JOULES) == {NAMES: 6.0}
+    assert host.value(families.HOST_POSSIBLE_JOULES) == 6.0
+    assert host.read(families.DOMAIN_CPU_ERROR) == {NAMES: 0.5}
+    assert host.read(families.DOMAIN_SAVED_ERROR) == {NAMES: 0.25}
+    assert host.value(families.HOST_SAVED_ERROR) == 0.25
+
+
 def test_what_was_saved_only_grows_as_a_counter() -> None:
     host = Host()
-    loss = DomainEnergy(joules=9.0, saved_joules=-1.0, residency={})
+    loss = DomainEnergy(
+        joules=9.0, saved_joules=-1.0, possible_joules=-2.0, residency={}
+    )
     host.ledger.add(replace(ENERGY, domains={FW.uuid: loss}))
     assert host.ledger.domains[FW.uuid].saved_joules == 3.0
     assert host.read(families.DOMAIN_SAVED_JOULES) == {NAMES: 4.0}
     assert host.value(families.HOST_SAVED_JOULES) == 4.0
+    assert host.read(families.DOMAIN_POSSIBLE_JOULES) == {NAMES: 6.0}
+    assert host.value(families.HOST_POSSIBLE_JOULES) == 6.0
+
+
+def test_prices_are_there_if_they_are_configured() -> None:
+    host = Host()
+    assert host.read(families.ENERGY_PRICE) == {}
+    assert host.read(families.ENERGY_CO2) == {}
+    energy = EnergyConfig(price_per_kwh=0.3, currency="CHF", co2_g_per_kwh=112.0)
+    host.inventory.config = Config(energy=energy)
+    assert host.read(families.ENERGY_PRICE) == {("CHF",): 0.3}
+    assert host.read(families.ENERGY_CO2) == {(): 112.0}
 
 
 def test_energy_that_is_not_accounted_has_no_metrics() -> None:
@@ -206,7 +236,7 @@ def test_stages_of_clock_groups_are_counted_with_what_happened_to_them() -> None
     assert found == {"taken": 1, "prepared": 1, "idle": 6}
     assert len(stages) == len(GroupStage)
     assert host.value(families.TAKES) == 1
-    host.simulated.tell(e.GroupYielded(2))
+    host.simulated.react(e.GroupYielded(2))
     host.simulated.settle()
     assert host.value(families.RESTORES) == 1
     assert host.value(families.CLOCK_GROUPS, "taken") == 0
@@ -216,14 +246,14 @@ def test_drift_is_counted_when_it_is_confirmed() -> None:
     host = Host()
     host.take(2)
     for at_s in (10.0, 11.0):
-        host.simulated.tell(e.GroupDrifted(2, "the governor was changed", 1, (), at_s))
+        host.simulated.react(e.GroupDrifted(2, "the governor was changed", 1, (), at_s))
     assert host.value(families.DRIFTS) == 1
     assert host.value(families.CLOCK_GROUPS, "drifted") == 1
 
 
 def test_an_override_is_counted() -> None:
     host = Host()
-    host.simulated.tell(e.OverrideSet(2, 2_000_000, "root"))
+    host.simulated.react(e.OverrideSet(2, 2_000_000, "root"))
     assert host.value(families.OVERRIDES) == 1
 
 
@@ -268,7 +298,7 @@ def test_p_states_have_no_packet_size() -> None:
     p_states = channel(2000, steps=PortSteps(port, ((2_000_000, 1_000_000),)))
     spec = replace(FW, channels=(*FW.channels, p_states))
     host.simulated.domains[FW.uuid] = spec
-    host.simulated.tell(e.DomainDescribed(spec, NOW_NS))
+    host.simulated.react(e.DomainDescribed(spec, NOW_NS))
     host.simulated.settle()
     found = host.read(families.CHANNELS)
     assert found["p-states", "open"] == found["unknown", "open"] == 1
@@ -276,7 +306,7 @@ def test_p_states_have_no_packet_size() -> None:
 
 def test_a_quarantine_is_counted() -> None:
     host = Host()
-    host.simulated.tell(e.ChannelAbused(FW.uuid, 0, is_garbage=True))
+    host.simulated.react(e.ChannelAbused(FW.uuid, 0, is_garbage=True))
     assert host.value(families.QUARANTINES) == 1
     assert host.read(families.DOMAIN_CHANNELS) == {("fw", "quarantined", FW.uuid): 1}
 
@@ -296,7 +326,7 @@ def test_an_instance_of_openstack_has_its_name_and_project() -> None:
         ("fw", "enforce", "", "", FW.uuid, FW.uuid): 1
     }
     spec = replace(FW, nova=NovaInstance("edge", "telco"))
-    host.simulated.tell(e.DomainDescribed(spec, NOW_NS))
+    host.simulated.react(e.DomainDescribed(spec, NOW_NS))
     assert host.read(families.DOMAIN_INFO) == {
         ("fw", "enforce", "edge", "telco", FW.uuid, FW.uuid): 1
     }
@@ -314,7 +344,7 @@ def test_policies_are_counted_by_source_and_kind() -> None:
 
 def test_a_domain_that_is_off_has_no_series_but_counts() -> None:
     host = Host()
-    host.simulated.tell(
+    host.simulated.react(
         e.DomainDescribed(replace(FW, state=DomainState.SHUTOFF), NOW_NS)
     )
     host.simulated.settle()

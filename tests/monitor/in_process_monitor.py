@@ -27,6 +27,7 @@ from orchestrator.monitor.link.table import (
     LATE,
     NACKS,
     OBSERVED,
+    OBSERVED_P_STATE,
     REASONS,
     REFUSALS,
     THROTTLED,
@@ -348,6 +349,10 @@ class InProcessMonitor:
     def observed(self, vcpu: int = 0, domain: int = 0) -> int:
         """Return what a vCPU would vote for if it were not only observed."""
         return self.table.words[vcpu_at(domain * 100 + vcpu) + OBSERVED]
+
+    def observed_p_state(self, vcpu: int = 0, domain: int = 0) -> int:
+        """Do the same for its P-state channel."""
+        return self.table.words[vcpu_at(domain * 100 + vcpu) + OBSERVED_P_STATE]
 
     def counts(self, domain: int = 0, number: int = 0) -> dict[str, int]:
         """Return the counters that are not zero."""

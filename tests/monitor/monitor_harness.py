@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orchestrator.monitor.client.views import Counters
+    from orchestrator.values.p_states import PortSteps
 
 
 SIZE = GENERATION_464.size_bytes
@@ -180,7 +181,9 @@ class MonitorHarness:
         )
         self.monitor.send(definition)
 
-    def open_channel(self, number: int = 0, uuid: DomainId = UUID) -> Guest:
+    def open_channel(
+        self, number: int = 0, uuid: DomainId = UUID, steps: PortSteps | None = None
+    ) -> Guest:
         theirs, ours = socket.socketpair()
 
         def count_lost() -> int:
@@ -189,7 +192,7 @@ class MonitorHarness:
 
         guest = Guest(theirs, count_lost)
         self._guests.append(guest)
-        self.monitor.adopt(uuid, number, ours)
+        self.monitor.adopt(uuid, number, ours, steps)
         return guest
 
     def simple(self) -> Guest:

@@ -180,7 +180,7 @@ def test_the_other_side_s_end_is_reported(pair: tuple[Handoff, Handoff]) -> None
     assert delivery.message == commands.Quiesce()
     with pytest.raises(EOFError):
         theirs.receive()
-    theirs.send(commands.Quiesce())  # to nobody, without an error
+    theirs.send(commands.Quiesce())  # to no process, without an error
 
 
 def test_messages_that_do_not_fit_wait_in_order_with_their_descriptors(

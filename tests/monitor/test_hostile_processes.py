@@ -99,7 +99,7 @@ def test_no_reports_disturb_main_or_take_a_group_of_no_domain(
     host.settle()
 
     def post(event: Event) -> None:
-        host.tell(event)
+        host.react(event)
 
     monitor = Monitor(release_after_s=1, post=post)
     try:

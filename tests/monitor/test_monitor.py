@@ -20,6 +20,7 @@ from orchestrator.monitor.link.commands import (
     WithdrawVotes,
 )
 from orchestrator.values.domain import DomainId
+from orchestrator.values.p_states import PortSteps, PStatePort
 from orchestrator.values.refusal import Refusal
 from tests.monitor.monitor_harness import (
     LOWEST,
@@ -80,6 +81,25 @@ async def test_what_an_observed_guest_would_vote_for_is_known(
     assert main.monitor.observed_votes() == {(UUID, 0): MIDDLE}
     main.define_domain(0)
     assert main.monitor.observed_votes() == {}
+
+
+@with_monitor
+async def test_what_the_driver_of_an_observed_guest_would_vote_for_is_known(
+    main: MonitorHarness,
+) -> None:
+    main.add_group()
+    main.define_domain(0, is_enforced=False)
+    own = PStatePort(io_base=0x5C0, irq=3, first_vcpu=0, vcpus=1, step_bits=4)
+    port = main.open_channel(90, steps=PortSteps(own, ((TURBO, MIDDLE, LOWEST),)))
+    await port.send(b"\x02")
+    await until(lambda: bool(main.monitor.observed_votes()), "a noted request")
+    assert main.monitor.observed_votes() == {(UUID, 0): LOWEST}
+    assert main.monitor.snapshot().votes_khz == {(UUID, 0): LOWEST}
+    # The higher one of both channels.
+    await port.send(b"\x01")
+    guest = main.open_channel()
+    assert await guest.request(MIN) == "NACK"
+    assert main.monitor.observed_votes() == {(UUID, 0): MIDDLE}
 
 
 @with_monitor

@@ -180,6 +180,49 @@ def test_a_vcpu_that_cannot_be_controlled_is_refused(
     assert monitor.frequency(0) == TURBO
 
 
+def test_what_an_observed_guest_would_have_got_is_noted(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = connected(monitor)
+    monitor.define_domain(groups=(0, None), is_enforced=False, min_khz=MIDDLE)
+
+    send(monitor, guest, FIRST | 3)
+    assert monitor.observed_p_state() == MIDDLE  # within its limits
+    send(monitor, guest, FIRST | 3, FIRST | 1, SECOND | 3)
+    assert monitor.observed_p_state() == NOMINAL
+    send(monitor, guest, FIRST | 9, SECOND | 3)
+    assert monitor.observed_p_state() == NOMINAL
+    # It floats, and would not be granted anything.
+    assert monitor.observed_p_state(vcpu=1) == 0
+
+    assert (monitor.observed(), monitor.vote(), monitor.frequency(0)) == (0, 0, TURBO)
+    guest.close()
+    monitor.run_pass()
+    assert monitor.observed_p_state() == 0
+
+
+def test_a_request_of_an_observed_guest_that_may_be_lost_is_for_the_highest_step(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = connected(monitor)
+    monitor.define_domain(groups=(0, 1), is_enforced=False)
+    fill(monitor, guest, FIRST | 3)
+    assert monitor.observed_p_state() == TURBO
+
+
+def test_a_domain_that_is_enforced_begins_without_what_was_only_noted(
+    monitor: InProcessMonitor,
+) -> None:
+    guest = connected(monitor)
+    monitor.define_domain(groups=(0, 1), is_enforced=False)
+    send(monitor, guest, FIRST | 3)
+    assert monitor.observed_p_state() == LOWEST
+
+    monitor.define_domain(groups=(0, 1))
+
+    assert monitor.observed_p_state() == 0
+
+
 def test_a_disabled_channel_refuses_and_its_votes_end(
     monitor: InProcessMonitor,
 ) -> None:
@@ -447,7 +490,7 @@ def test_a_configured_generation_concerns_packets_only(
 
 @settings(max_examples=examples(100), deadline=None)
 @given(reads=st.lists(st.binary(min_size=1, max_size=200), max_size=20))
-def test_whatever_arrives_is_counted_and_harms_nobody(reads: list[bytes]) -> None:
+def test_whatever_arrives_is_counted_and_harms_nothing(reads: list[bytes]) -> None:
     with (
         tempfile.TemporaryDirectory() as directory,
         InProcessMonitor(Path(directory)) as monitor,

@@ -37,7 +37,7 @@ def descriptions(draw: st.DrawFn) -> DomainChannels:
 
 
 def carry_out(channels: DomainChannels, plan: ChannelPlan) -> DomainChannels:
-    """Do what a plan says; libvirt gives a definition the ports that it lacks."""
+    """Carry out a plan; libvirt gives a definition the ports that it lacks."""
     detached, attached = frozenset(plan.detach), frozenset(plan.attach)
     assert detached <= channels.removable
     assert not attached & (channels.present - detached)

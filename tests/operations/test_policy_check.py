@@ -124,12 +124,12 @@ def test_what_may_be_pinned_later_is_a_warning(text: str, warnings: list[str]) -
 
 def test_an_override_is_a_warning_while_it_lasts() -> None:
     host = served()
-    host.tell(e.OverrideSet(2, 2_000_000, "root"))
+    host.react(e.OverrideSet(2, 2_000_000, "root"))
     host.settle()
     assert check(host, "workload low vcpus=0-1") == (
         "no effect on vCPU 0 until the override ends: 'vmpower cpu release 2'",
     )
-    host.tell(e.OverrideReleased(2, "root"))
+    host.react(e.OverrideReleased(2, "root"))
     host.settle()
     assert check(host, "workload low vcpus=0-1") == ()
 

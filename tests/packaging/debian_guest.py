@@ -40,17 +40,28 @@ _LIBRARIES = {
     "trixie": (
         *("python3-typer", "python3-aiohttp", "python3-pydantic", "python3-rich"),
         *("python3-lxml", "python3-pyroute2", "python3-libvirt", "python3-seccomp"),
-        "python3-prometheus-client",
+        *("python3-prometheus-client", "cockpit-bridge"),
     ),
-    "bookworm": ("python3-seccomp",),
+    "bookworm": ("python3-seccomp", "cockpit-bridge"),
 }
-"""Of the package, which cannot be fetched in the guest."""
+"""What the packages depend on, which cannot be fetched in the guest."""
 _PREPARE = """
 set -e
 cd "$1"
 mkdir -p etc/initramfs-tools/conf.d
 printf 'MODULES=list\\nCOMPRESS=gzip\\n' >etc/initramfs-tools/conf.d/vmpower
 printf 'virtio_pci\\nvirtio_blk\\next4\\n' >etc/initramfs-tools/modules
+"""
+_ARCHIVE = "/srv/archive"
+"""A directory of the guest with packages for APT, which has no network there."""
+_FETCH = f"""
+set -e
+chroot "$1" apt-get -q -y --no-install-recommends --download-only install PACKAGES
+mkdir -p "$1{_ARCHIVE}" && cd "$1{_ARCHIVE}"
+mv "$1"/var/cache/apt/archives/*.deb .
+dpkg-scanpackages --multiversion . >Packages
+rm -f "$1"/etc/apt/sources.list.d/*
+echo 'deb [trusted=yes] file:{_ARCHIVE} ./' >"$1/etc/apt/sources.list"
 """
 _UNIT = """\
 [Unit]
@@ -98,33 +109,42 @@ _CMDLINE = (
 _SECTION = re.compile(r"^=== (.*)$", re.MULTILINE)
 
 
-def fetch_system(release: str, more: Sequence[str] = ()) -> Path:
+def fetch_system(release: str, more: Sequence[str] = (), *, bare: bool = False) -> Path:
     """Return the directory of an installed release, or skip the test.
 
     Args:
         release: its code name.
         more: packages that it is to have, too.
+        bare: without what vmpower depends on: APT installs it from `_ARCHIVE` there.
     """
     for program in ("mmdebstrap", "mkfs.ext4", "qemu-system-x86_64"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (see scripts/packages.txt)")
     if os.geteuid() != 0:
         pytest.skip("Debian can only be installed by root")
-    packages = (*_PACKAGES, *_LIBRARIES[release], *more)
-    key = digest([release, *packages, _PREPARE, _UNIT, _RUN_TEST, _FINISH])
+    libraries = _LIBRARIES[release]
+    packages = (*_PACKAGES, *more, *(() if bare else libraries))
+    archived = libraries if bare else ()
+    parts = (release, *packages, _PREPARE, _UNIT, _RUN_TEST, _FINISH)
+    key = digest([*parts, *((_FETCH, *archived) if bare else ())])
     name = f"debian-{release}-{key}"
     try:
-        return cached(name, lambda path: _install(release, packages, path))
+        return cached(name, lambda path: _install(release, packages, archived, path))
     except GuestError as error:
         pytest.skip(str(error))
 
 
-def _install(release: str, packages: Sequence[str], root: Path) -> None:
+def _install(
+    release: str, packages: Sequence[str], archived: Sequence[str], root: Path
+) -> None:
     included = ",".join(packages)
+    fetch = _FETCH.replace("PACKAGES", " ".join(archived))
     done = subprocess.run(
         [
             *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={included}"),
-            *(f"--setup-hook={_PREPARE}", release, str(root)),
+            f"--setup-hook={_PREPARE}",
+            *([f"--customize-hook={fetch}"] if archived else ()),
+            *(release, str(root)),
         ],
         capture_output=True,
         text=True,
@@ -155,6 +175,8 @@ def run_in_debian(
     files: Mapping[str, Path | str],
     *,
     installed: Sequence[Path] = (),
+    deadline_s: float = LAB_DEADLINE_S,
+    counted: bool = False,
 ) -> Outcome:
     """Boot a release and run a script in a directory with files; then power it off.
 
@@ -163,6 +185,9 @@ def run_in_debian(
         script: for sh, as root; it may reboot, and is run again then.
         files: paths, or texts, by name.
         installed: packages that are installed before it boots.
+        deadline_s: for all of it.
+        counted: its clock counts instructions, one per nanosecond, while its CPUs run,
+            so that what it measures does not depend on how busy this machine is.
     """
     with tempfile.TemporaryDirectory(prefix="vm-", dir="/var/tmp") as name:
         directory = Path(name)
@@ -177,13 +202,14 @@ def run_in_debian(
             *("-cpu", "Haswell", "-m", str(MEMORY_MIB), "-smp", str(CPUS)),
             *("-nodefaults", "-display", "none", "-serial", f"file:{console}"),
             *("-device", "pc-testdev"),
+            *(("-icount", "shift=0") if counted else ()),
             *("-acpitable", f"file={build_table(PSTATES, cpus=CPUS)}"),
             *("-kernel", str(kernel), "-initrd", str(initrd), "-append", _CMDLINE),
             *("-drive", f"file={disk},format=raw,if=virtio"),
             *("-drive", f"file={archive},format=raw,if=virtio,readonly=on"),
         ]
         done = subprocess.run(
-            ["timeout", str(LAB_DEADLINE_S), *command],
+            ["timeout", str(deadline_s), *command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

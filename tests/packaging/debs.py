@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -26,17 +27,28 @@ class Debs(NamedTuple):
     cockpit: Path
 
 
-@functools.cache
+def _release_of_this_machine() -> int:
+    system = platform.freedesktop_os_release()
+    return int(system.get("VERSION_ID", NATIVE)) if system["ID"] == "debian" else 0
+
+
 def build_debs(version: str = "0.1.0", release: int = NATIVE) -> Debs:
-    """Build the packages, or skip the test with the reason.
+    """Build the packages once for a run of the tests, or skip the test with the reason.
 
     Args:
         version: of the packages; distinct ones can be built to test upgrades.
         release: of Debian; another one than `NATIVE` only on that release.
     """
+    return _built(version, release)
+
+
+def build_again(version: str, release: int) -> Debs:
+    """Build the packages; as `build_debs`, but each time."""
     for program in ("dh", "dh_python3"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (see scripts/packages.txt)")
+    if release != NATIVE and release != _release_of_this_machine():
+        pytest.skip(f"packages of Debian {release} can only be built there")
     directory = Path(tempfile.mkdtemp(prefix="debs-"))
     variables = {
         "VMPOWER_DEB_RELEASE": str(release),
@@ -54,3 +66,6 @@ def build_debs(version: str = "0.1.0", release: int = NATIVE) -> Debs:
     assert done.returncode == 0, done.stderr
     cockpit, guest, vmpower = sorted(map(Path, done.stdout.split()))
     return Debs(vmpower, guest, cockpit)
+
+
+_built = functools.cache(build_again)

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import run_process
-from tests.packaging.debs import ROOT, build_debs
+from tests.daemon.trial_process import TrialProcess
+from tests.packaging.debs import NATIVE, ROOT, build_again, build_debs
 
 needs_dpkg = pytest.mark.skipif(
     shutil.which("dpkg-deb") is None, reason="not a Debian system"
@@ -102,6 +105,28 @@ def test_the_guest_s_command_runs_from_its_package(tmp_path: Path) -> None:
 
 
 @needs_dpkg
+def test_a_trial_runs_from_the_package(tmp_path: Path) -> None:
+    unpack = ["dpkg-deb", "-x", str(build_debs().vmpower), str(tmp_path)]
+    subprocess.run(unpack, check=True)
+    modules = tmp_path / "usr/share/vmpower"
+    launcher = tmp_path / "usr/bin/vmpower"
+    text = launcher.read_text().replace("/usr/share/vmpower", str(modules))
+    launcher.write_text(text)
+    program = (sys.executable, "-I", str(launcher))
+    # Short: a socket's path has 107 bytes.
+    with (
+        tempfile.TemporaryDirectory(prefix="vmp-", dir="/tmp") as directory,
+        TrialProcess(Path(directory), program=program) as trial,
+    ):
+        trial.wait_until_ready()
+        with trial.client() as client:
+            monitor = client.status()["daemon"]["monitor_pid"]
+        running = Path(f"/proc/{monitor}/cmdline").read_text(encoding="utf-8")
+        assert str(modules) in running
+        assert trial.interrupt() == 0
+
+
+@needs_dpkg
 def test_the_page_for_cockpit_is_where_its_bridge_looks() -> None:
     package = build_debs().cockpit
     pages = {path.name for path in (ROOT / "packaging/cockpit").iterdir()}
@@ -110,23 +135,44 @@ def test_the_page_for_cockpit_is_where_its_bridge_looks() -> None:
     assert "cockpit-bridge (>= 287)" in field_of(package, "Depends")
 
 
+@pytest.fixture(params=[NATIVE, 12])
+def release(request: pytest.FixtureRequest) -> int:
+    """Each release; the packages of 12 contain libraries, which PyPI has."""
+    number: int = request.param
+    if number != NATIVE and os.environ.get("VMPOWER_SERVICE") != "all":
+        pytest.skip("make test-service builds it")
+    return number
+
+
 @needs_dpkg
-def test_lintian_finds_nothing() -> None:
+def test_lintian_finds_nothing(release: int) -> None:
     if shutil.which("lintian") is None:
         pytest.skip("lintian is not installed (see scripts/packages.txt)")
     command = ["lintian", "--fail-on", "error,warning", "--allow-root"]
     done = subprocess.run(
-        [*command, *map(str, build_debs())], capture_output=True, text=True, check=False
+        [*command, *map(str, build_debs(release=release))],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_dpkg
-def test_two_builds_are_the_same() -> None:
-    first = build_debs()
+def test_two_builds_are_the_same(release: int) -> None:
+    first = build_debs(release=release)
     contents = [package.read_bytes() for package in first]
-    again = build_debs.__wrapped__()
+    again = build_again("0.1.0", release)
     assert [package.read_bytes() for package in again] == contents
+
+
+@needs_dpkg
+def test_debian_s_libraries_are_needed_only_where_none_are_contained(
+    release: int,
+) -> None:
+    depends = field_of(build_debs(release=release).vmpower, "Depends")
+    assert ("python3-pydantic" in depends) is (release == NATIVE)
+    assert bool(re.search(r"python3-\w", depends)) is (release == NATIVE)
 
 
 def test_the_package_depends_on_the_versions_of_the_wheel() -> None:

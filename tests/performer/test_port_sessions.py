@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator import events
 from orchestrator.channel.protocol import Unit
 from orchestrator.controller.actions import EndPortSession
-from orchestrator.controller.channels import PORT_STATE_LAGS_NS
+from orchestrator.controller.guest_ports import PORT_STATE_LAGS_NS
 from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.policy_runner import PolicyRunner
 from orchestrator.performer.port_sessions import PortSessions

@@ -92,7 +92,7 @@ def test_dts_traffic_policy_max_med_min(pps: float | None, khz: int | None) -> N
 # PACKET-RATE: half of the capacity is the highest frequency
 
 
-IN_PROPORTION = PacketRate(capacity_pps=6_002_000, target_load=0.5)
+IN_PROPORTION = PacketRate(capacity_pps=6_002_000, target_load=0.5, reserve=0)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,21 @@ def test_the_lowest_step_that_handles_a_rate_within_the_target_load(
 ) -> None:
     seen = [view(sample(0, pps), sample(5, pps))]
     assert run(IN_PROPORTION, seen) == [{0: khz, 5: khz}]
+
+
+@pytest.mark.parametrize(
+    ("pps", "khz"),
+    [
+        # Four tenths of 3.001 GHz, and of the other six what half of the capacity is.
+        (0, 2_000_000),
+        (1_990_000, 2_400_000),
+        (2_900_000, 3_000_000),
+        (3_001_000, MAX),
+    ],
+)
+def test_a_part_of_the_highest_frequency_is_kept_in_reserve(pps: int, khz: int) -> None:
+    policy = replace(IN_PROPORTION, reserve=0.4)
+    assert run(policy, [view(sample(0, pps))]) == [{0: khz}]
 
 
 def test_a_higher_rate_counts_at_once_and_a_lower_one_when_it_lasts() -> None:

@@ -25,6 +25,13 @@ PREFERENCES = "default performance balance_performance balance_power power "
 DIES = ("package_00_die_00", "package_01_die_00")
 
 
+def add_everything(tree: CpuTree) -> None:
+    """Add idle states, energy preferences and uncore frequencies."""
+    add_idle_states(tree)
+    add_preferences(tree)
+    add_uncore(tree)
+
+
 def add_idle_states(tree: CpuTree) -> None:
     """Give each CPU idle states and no limit of their latency."""
     for pcpu in sorted(tree.present()):

@@ -9,25 +9,20 @@ tree as it found it. The topology must have at least one clock group.
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import tempfile
-import threading
-import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import SysfsError, TreeLockedError
+from orchestrator.errors import TreeLockedError
 from orchestrator.limits import NO_LIMITS, Limits, window_of
 from orchestrator.power.attribute import restore_attributes
 from orchestrator.power.held_limits import HeldLimits
 from orchestrator.power.journal import Journal
 from orchestrator.power.kernel_limits import MAX, MIN
-from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.mechanisms.limits import PREFERENCE
-from orchestrator.power.mechanisms.registry import MECHANISMS, find_mechanism
 from orchestrator.power.steps import read_steps
 from orchestrator.power.sysfs import CpuTree
 from orchestrator.power.topology import (
@@ -38,110 +33,35 @@ from orchestrator.power.topology import (
     read_topology,
 )
 from orchestrator.power.tree_lock import CpuTreeLock
-from orchestrator.power.writer import WRITERS
-from tests.power.registers import VARIABLE, requested_khz
+from tests.power.checked_groups import (
+    each_taken,
+    find_mode,
+    has_drifted,
+    has_not_drifted,
+    holding_limits,
+    is_set_by_limits,
+    narrower_limits,
+    prepare,
+    refusal,
+    restore_as_found,
+    runs_at,
+    runs_within,
+    set_distinct_governors,
+    set_frequency,
+    settings,
+    switch_cpus,
+    taken_governor,
+    wait_for_frequency,
+    wait_for_limits,
+    wait_until,
+    write,
+    written_attributes,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from orchestrator.power.group import ClockGroup, PreparedGroup
-    from orchestrator.power.mechanisms.contract import Mechanism
-    from orchestrator.values.domain import PCpu
+    from collections.abc import Callable
 
     Check = Callable[[CpuTree, Topology], None]
-
-_WRITABLE = (
-    "scaling_governor",
-    "scaling_setspeed",
-    "scaling_min_freq",
-    "scaling_max_freq",
-    PREFERENCE,
-)
-_REGISTER_UNIT_KHZ = 15_000
-
-
-def settings(tree: CpuTree, topology: Topology) -> dict[str, bytes]:
-    """Read all attributes that may be changed."""
-    paths = [group.path(name) for group in topology.groups for name in _WRITABLE]
-    return {
-        path: tree.read_bytes(path) for path in paths if (tree.root / path).exists()
-    }
-
-
-def set_distinct_governors(tree: CpuTree, topology: Topology) -> None:
-    """Give neighbouring groups different governors, to detect mix-ups."""
-    for index, group in enumerate(topology.groups):
-        name = ("performance", "powersave")[index % 2]
-        (tree.root / group.path("scaling_governor")).write_text(f"{name}\n")
-
-
-def _prepare(
-    tree: CpuTree, group: ClockGroup, stack: ExitStack
-) -> tuple[Mechanism, PreparedGroup]:
-    mechanism = find_mechanism(group.mechanism)
-    return mechanism, stack.enter_context(closing(mechanism.prepare(tree, group)))
-
-
-def _set(prepared: PreparedGroup, khz: int) -> None:
-    """Set the frequency of a taken group, as the monitor does."""
-    prepared.writer.write(b"%d\n" % khz)
-
-
-def _runs_at(tree: CpuTree, group: ClockGroup, khz: int) -> bool:
-    """Whether a frequency is in effect: in the kernel's files, and in the registers."""
-    is_shown = _shows(tree, group, khz)
-    if VARIABLE not in os.environ or not is_shown:
-        return is_shown
-    # Of CPUs that share a frequency, the driver may program one.
-    return any(_is_requested(pcpu, khz) for pcpu in group.pcpus)
-
-
-def _is_requested(pcpu: PCpu, khz: int) -> bool:
-    """Whether the driver requests a frequency of the hardware, and no other."""
-    low_khz, high_khz, desired_khz, _ = requested_khz(pcpu)
-    found = [desired_khz] if desired_khz else [low_khz, high_khz]
-    # A unit of CPPC is 15 MHz.
-    return all(abs(it - khz) < _REGISTER_UNIT_KHZ for it in found)
-
-
-def _shows(tree: CpuTree, group: ClockGroup, khz: int) -> bool:
-    names = _written(group)
-    # Drivers that choose frequencies themselves show the current one only on hardware.
-    if not _is_set_by_limits(group):
-        names += ("scaling_cur_freq",)
-    return all(tree.read_khz(group.path(name)) == khz for name in names)
-
-
-def _written(group: ClockGroup) -> tuple[str, ...]:
-    """Return the attributes to which the mechanism writes a frequency."""
-    return WRITERS[group.mechanism].ATTRIBUTES
-
-
-def _is_set_by_limits(group: ClockGroup) -> bool:
-    return not {MIN, MAX}.isdisjoint(_written(group))
-
-
-def _taken_governor(group: ClockGroup) -> str:
-    return MECHANISMS[group.mechanism].TAKEN_GOVERNOR
-
-
-def _wait_for_frequency(tree: CpuTree, group: ClockGroup, khz: int) -> None:
-    """Wait until a frequency is in effect; limits are applied from a work queue."""
-    _wait_until(lambda: _runs_at(tree, group, khz))
-
-
-def _each_taken(
-    tree: CpuTree, topology: Topology
-) -> Iterator[tuple[ClockGroup, Mechanism, PreparedGroup]]:
-    """Take each group for one turn of a loop; afterwards all settings are as before."""
-    before = settings(tree, topology)
-    for group in topology.groups:
-        with ExitStack() as stack:
-            mechanism, prepared = _prepare(tree, group, stack)
-            mechanism.take(prepared)
-            yield group, mechanism, prepared
-            prepared.restore()
-    assert settings(tree, topology) == before
 
 
 def check_every_online_cpu_is_in_one_group_or_has_a_reason(
@@ -170,7 +90,7 @@ def check_preparing_changes_nothing(tree: CpuTree, topology: Topology) -> None:
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            _, prepared = _prepare(tree, group, stack)
+            _, prepared = prepare(tree, group, stack)
             assert len(prepared.originals) == len(prepared.original_fds)
             for original in prepared.originals:
                 assert original.value == before[original.path]
@@ -183,9 +103,9 @@ def check_taking_and_restoring_without_a_change_between(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            mechanism, prepared = _prepare(tree, group, stack)
+            mechanism, prepared = prepare(tree, group, stack)
             mechanism.take(prepared)
-            assert read_governor(tree, group) == _taken_governor(group)
+            assert read_governor(tree, group) == taken_governor(group)
             mechanism.take(prepared)
             prepared.restore()
             prepared.restore()
@@ -195,78 +115,67 @@ def check_taking_and_restoring_without_a_change_between(
 def check_what_another_program_changes_is_found(
     tree: CpuTree, topology: Topology
 ) -> None:
-    for group, mechanism, prepared in _each_taken(tree, topology):
+    for group, mechanism, prepared in each_taken(tree, topology):
         low_khz, high_khz = group.steps.lowest_khz, group.steps.highest_khz
-        _set(prepared, low_khz)
-        _wait_for_frequency(tree, group, low_khz)
+        set_frequency(prepared, low_khz)
+        wait_for_frequency(tree, group, low_khz)
         assert mechanism.find_drift(tree, prepared, low_khz) is None
-        _write(tree, group, _written(group)[0], str(high_khz))
-        _wait_until(partial(_has_drifted, tree, mechanism, prepared, low_khz))
+        write(tree, group, written_attributes(group)[0], str(high_khz))
+        wait_until(partial(has_drifted, tree, mechanism, prepared, low_khz))
         change = mechanism.find_drift(tree, prepared, low_khz)
         assert change is not None
         assert " changed from " in change, change
         assert mechanism.find_drift(tree, prepared, None) is None
-        _write(tree, group, "scaling_governor", "powersave")
+        write(tree, group, "scaling_governor", "powersave")
         change = mechanism.find_drift(tree, prepared, None)
         assert change == "the governor was changed to 'powersave'", change
         mechanism.take(prepared)
-        _set(prepared, low_khz)
-        _wait_for_frequency(tree, group, low_khz)
+        set_frequency(prepared, low_khz)
+        wait_for_frequency(tree, group, low_khz)
         assert mechanism.find_drift(tree, prepared, low_khz) is None
-
-
-def _has_drifted(
-    tree: CpuTree, mechanism: Mechanism, prepared: PreparedGroup, khz: int
-) -> bool:
-    return mechanism.find_drift(tree, prepared, khz) is not None
 
 
 def check_a_frequency_within_the_kernel_s_limits_is_no_drift(
     tree: CpuTree, topology: Topology
 ) -> None:
-    for group, mechanism, prepared in _each_taken(tree, topology):
+    for group, mechanism, prepared in each_taken(tree, topology):
         original = tree.read(group.path(MAX))
-        _set(prepared, group.steps.highest_khz)
-        _wait_for_frequency(tree, group, group.steps.highest_khz)
-        _write(tree, group, MAX, str(group.steps.lowest_khz))
+        set_frequency(prepared, group.steps.highest_khz)
+        wait_for_frequency(tree, group, group.steps.highest_khz)
+        write(tree, group, MAX, str(group.steps.lowest_khz))
         # A kernel lowers the frequency and the minimum, a file does not.
-        if tree.is_simulated and _is_set_by_limits(group):
-            _write(tree, group, MIN, str(group.steps.lowest_khz))
-        _wait_until(partial(_is_same, tree, mechanism, prepared))
-        _write(tree, group, MAX, original)
-
-
-def _is_same(tree: CpuTree, mechanism: Mechanism, prepared: PreparedGroup) -> bool:
-    highest_khz = prepared.group.steps.highest_khz
-    return mechanism.find_drift(tree, prepared, highest_khz) is None
+        if tree.is_simulated and is_set_by_limits(group):
+            write(tree, group, MIN, str(group.steps.lowest_khz))
+        wait_until(partial(has_not_drifted, tree, mechanism, prepared))
+        write(tree, group, MAX, original)
 
 
 def check_every_written_step_becomes_the_frequency(
     tree: CpuTree, topology: Topology
 ) -> None:
-    for group, _, prepared in _each_taken(tree, topology):
+    for group, _, prepared in each_taken(tree, topology):
         for khz in (*group.steps.khz, *reversed(group.steps.khz)):
-            _set(prepared, khz)
-            _wait_for_frequency(tree, group, khz)
+            set_frequency(prepared, khz)
+            wait_for_frequency(tree, group, khz)
 
 
 def check_a_frequency_changes_no_other_group(tree: CpuTree, topology: Topology) -> None:
     before = settings(tree, topology)
     with ExitStack() as stack:
-        taken = [_prepare(tree, group, stack) for group in topology.groups]
+        taken = [prepare(tree, group, stack) for group in topology.groups]
         for mechanism, prepared in taken:
             mechanism.take(prepared)
-            _set(prepared, prepared.group.steps.highest_khz)
+            set_frequency(prepared, prepared.group.steps.highest_khz)
         for _, prepared in taken:
             low_khz = prepared.group.steps.lowest_khz
-            _set(prepared, low_khz)
-            _wait_for_frequency(tree, prepared.group, low_khz)
+            set_frequency(prepared, low_khz)
+            wait_for_frequency(tree, prepared.group, low_khz)
             for group in topology.groups:
                 is_own = group.number == prepared.group.number
                 khz = low_khz if is_own else group.steps.highest_khz
-                assert _runs_at(tree, group, khz), group.number
-            _set(prepared, prepared.group.steps.highest_khz)
-            _wait_for_frequency(tree, prepared.group, group.steps.highest_khz)
+                assert runs_at(tree, group, khz), group.number
+            set_frequency(prepared, prepared.group.steps.highest_khz)
+            wait_for_frequency(tree, prepared.group, group.steps.highest_khz)
         for _, prepared in taken:
             prepared.restore()
     assert settings(tree, topology) == before
@@ -279,9 +188,9 @@ def check_the_descriptors_alone_suffice_to_restore(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            mechanism, prepared = _prepare(tree, group, stack)
+            mechanism, prepared = prepare(tree, group, stack)
             mechanism.take(prepared)
-            _set(prepared, group.steps.lowest_khz)
+            set_frequency(prepared, group.steps.lowest_khz)
             values = [original.value for original in prepared.originals]
             fds = prepared.original_fds
             assert restore_attributes(zip(fds, values, strict=True)) == []
@@ -294,14 +203,14 @@ def check_a_frequency_found_as_it_is_set_is_restored(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            mechanism, outer = _prepare(tree, group, stack)
+            mechanism, outer = prepare(tree, group, stack)
             mechanism.take(outer)
-            _set(outer, group.steps.lowest_khz)
-            _wait_for_frequency(tree, group, group.steps.lowest_khz)
+            set_frequency(outer, group.steps.lowest_khz)
+            wait_for_frequency(tree, group, group.steps.lowest_khz)
             between = settings(tree, topology)
-            _, inner = _prepare(tree, group, stack)
+            _, inner = prepare(tree, group, stack)
             mechanism.take(inner)
-            _set(inner, group.steps.highest_khz)
+            set_frequency(inner, group.steps.highest_khz)
             inner.restore()
             assert settings(tree, topology) == between
             outer.restore()
@@ -314,10 +223,10 @@ def check_the_journal_restores_after_a_crash(tree: CpuTree, topology: Topology) 
         path = Path(directory) / "restore.json"
         with ExitStack() as stack:
             for group in topology.groups:
-                mechanism, prepared = _prepare(tree, group, stack)
+                mechanism, prepared = prepare(tree, group, stack)
                 Journal(path, tree).record(prepared)
                 mechanism.take(prepared)
-                _set(prepared, group.steps.lowest_khz)
+                set_frequency(prepared, group.steps.lowest_khz)
         assert settings(tree, topology) != before
         replay = Journal(path, tree).replay()
         assert replay.restored == tuple(group.number for group in topology.groups)
@@ -330,17 +239,17 @@ def check_held_limits_are_restored_by_themselves_and_after_a_crash(
     tree: CpuTree, topology: Topology
 ) -> None:
     before = settings(tree, topology)
-    wanted = {group.number: _narrower(group) for group in topology.groups}
+    wanted = {group.number: narrower_limits(group) for group in topology.groups}
     for is_crash in (False, True):
-        with _holding(tree) as (held, journal):
+        with holding_limits(tree) as (held, journal):
             held.hold(wanted)
             for group in topology.groups:
-                _wait_for_limits(tree, group, wanted[group.number])
+                wait_for_limits(tree, group, wanted[group.number])
             if is_crash:
                 assert HeldLimits(tree, journal).replay().kept == {}
             else:
                 assert held.restore_all() == []
-        _wait_until(lambda: settings(tree, topology) == before)
+        wait_until(lambda: settings(tree, topology) == before)
 
 
 def check_a_tree_has_one_holder(tree: CpuTree, topology: Topology) -> None:
@@ -363,10 +272,10 @@ def setspeed_check_a_frequency_is_refused_until_the_group_is_taken(
     before = settings(tree, topology)
     with ExitStack() as stack:
         for group in topology.groups:
-            _, prepared = _prepare(tree, group, stack)
+            _, prepared = prepare(tree, group, stack)
             assert len(prepared.originals) == 1
-            with _refusal(errno.EINVAL):
-                _set(prepared, group.steps.lowest_khz)
+            with refusal(errno.EINVAL):
+                set_frequency(prepared, group.steps.lowest_khz)
     assert settings(tree, topology) == before
 
 
@@ -377,13 +286,13 @@ def setspeed_check_fitting_agrees_with_the_kernel_s_bound(
     second = group.steps.down_from(group.steps.highest_khz)
     bound = tree.root / group.path("scaling_max_freq")
     with ExitStack() as stack:
-        mechanism, prepared = _prepare(tree, group, stack)
+        mechanism, prepared = prepare(tree, group, stack)
         mechanism.take(prepared)
         bound.write_text(f"{second}\n")
         limited = read_topology(tree).groups[0]
         assert limited.max_khz == second
-        _set(prepared, group.steps.highest_khz)
-        _wait_until(lambda: read_current_khz(tree, group) == second)
+        set_frequency(prepared, group.steps.highest_khz)
+        wait_until(lambda: read_current_khz(tree, group) == second)
         assert window_of(group.steps, Limits(0, limited.max_khz)).high_khz == second
         bound.write_text(f"{group.max_khz}\n")
         prepared.restore()
@@ -393,20 +302,20 @@ def kernel_check_limits_hold_under_every_governor_without_any_request(
     tree: CpuTree, topology: Topology
 ) -> None:
     group = topology.groups[0]
-    limits = _narrower(group)
+    limits = narrower_limits(group)
     governor = tree.root / group.path("scaling_governor")
     original = governor.read_text()
-    with _holding(tree) as (held, _):
+    with holding_limits(tree) as (held, _):
         frequencies = {"performance": limits.max_khz, "powersave": limits.min_khz}
         for name in tree.read(group.path("scaling_available_governors")).split():
             governor.write_text(name)
             held.hold({group.number: limits})
-            _wait_for_limits(tree, group, limits)
-            if name != "userspace" and not _is_set_by_limits(group):
+            wait_for_limits(tree, group, limits)
+            if name != "userspace" and not is_set_by_limits(group):
                 # The governor follows them at its next sample.
                 khz = frequencies.get(name)
                 expected = Limits(khz, khz) if khz else limits
-                _wait_until(partial(_is_within, tree, group, expected))
+                wait_until(partial(runs_within, tree, group, expected))
             held.restore_all()
     governor.write_text(original)
 
@@ -417,16 +326,16 @@ def setspeed_check_a_frequency_above_a_held_limit_is_set_when_the_limit_ends(
     group = topology.groups[0]
     before = settings(tree, topology)
     with ExitStack() as stack:
-        mechanism, prepared = _prepare(tree, group, stack)
-        held, _ = stack.enter_context(_holding(tree))
-        limits = _narrower(group)
+        mechanism, prepared = prepare(tree, group, stack)
+        held, _ = stack.enter_context(holding_limits(tree))
+        limits = narrower_limits(group)
         mechanism.take(prepared)
         held.hold({group.number: limits})
-        _wait_for_limits(tree, group, limits)
-        _set(prepared, group.steps.highest_khz)
+        wait_for_limits(tree, group, limits)
+        set_frequency(prepared, group.steps.highest_khz)
         assert read_current_khz(tree, group) == limits.max_khz
         held.hold({group.number: NO_LIMITS})
-        _wait_until(lambda: read_current_khz(tree, group) == group.steps.highest_khz)
+        wait_until(lambda: read_current_khz(tree, group) == group.steps.highest_khz)
         prepared.restore()
     assert settings(tree, topology) == before
 
@@ -438,15 +347,15 @@ def kernel_check_a_minimum_that_a_held_maximum_hides_comes_back(
     before = settings(tree, topology)
     minimum = tree.root / group.path("scaling_min_freq")
     minimum.write_text(f"{group.steps.nominal_khz}\n")
-    maximum = Limits(max_khz=_narrower(group).max_khz)
-    with _holding(tree) as (held, _):
+    maximum = Limits(max_khz=narrower_limits(group).max_khz)
+    with holding_limits(tree) as (held, _):
         held.hold({group.number: maximum})
-        _wait_for_limits(tree, group, Limits(maximum.max_khz, maximum.max_khz))
+        wait_for_limits(tree, group, Limits(maximum.max_khz, maximum.max_khz))
         held.hold({group.number: NO_LIMITS})
         nominal_khz = group.steps.nominal_khz
-        _wait_until(lambda: tree.read_khz(group.path(MIN)) == nominal_khz)
+        wait_until(lambda: tree.read_khz(group.path(MIN)) == nominal_khz)
     minimum.write_text(f"{group.min_khz}\n")
-    _wait_until(lambda: settings(tree, topology) == before)
+    wait_until(lambda: settings(tree, topology) == before)
 
 
 def kernel_check_an_offline_group_is_restored_when_it_is_online_again(
@@ -457,53 +366,53 @@ def kernel_check_an_offline_group_is_restored_when_it_is_online_again(
     low_khz = group.steps.lowest_khz
     with ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "restore.json"
-        mechanism, prepared = _prepare(tree, group, stack)
+        mechanism, prepared = prepare(tree, group, stack)
         journal = Journal(path, tree)
         journal.record(prepared)
         mechanism.take(prepared)
-        _set(prepared, low_khz)
-        _wait_for_frequency(tree, group, low_khz)
-        _switch(tree, group, "0")
+        set_frequency(prepared, low_khz)
+        wait_for_frequency(tree, group, low_khz)
+        switch_cpus(tree, group, "0")
         assert read_topology(tree).group(group.number) is None
         assert set(read_topology(tree).unmanaged) == group.pcpus
-        with _refusal(errno.EBUSY):
-            _set(prepared, low_khz)
+        with refusal(errno.EBUSY):
+            set_frequency(prepared, low_khz)
         assert mechanism.find_drift(tree, prepared, low_khz) is None
         assert not prepared.is_replaced()
-        with _refusal(errno.EBUSY):
+        with refusal(errno.EBUSY):
             prepared.restore()
         assert set(journal.replay().kept) == {group.number}
-        _switch(tree, group, "1")
-        assert read_governor(tree, group) == _taken_governor(group)
+        switch_cpus(tree, group, "1")
+        assert read_governor(tree, group) == taken_governor(group)
         # Some drivers lose the frequency: it is written again.
-        _set(prepared, low_khz)
-        _wait_for_frequency(tree, group, low_khz)
+        set_frequency(prepared, low_khz)
+        wait_for_frequency(tree, group, low_khz)
         assert mechanism.find_drift(tree, prepared, low_khz) is None
         assert not prepared.is_replaced()
         assert read_topology(tree).group(group.number) == read_topology(tree).groups[-1]
         assert journal.replay().restored == (group.number,)
-    _wait_until(lambda: settings(tree, topology) == before)
+    wait_until(lambda: settings(tree, topology) == before)
 
 
 def kernel_check_a_replaced_driver_is_noticed_and_its_group_prepared_again(
     tree: CpuTree, topology: Topology
 ) -> None:
-    status = _find_mode(tree)
+    status = find_mode(tree)
     if status is None:
         return
     group, mode = topology.groups[0], status.read_text().strip()
     other = "passive" if mode == "active" else "active"
     with ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "restore.json"
-        mechanism, prepared = _prepare(tree, group, stack)
+        mechanism, prepared = prepare(tree, group, stack)
         Journal(path, tree).record(prepared)
         mechanism.take(prepared)
-        _set(prepared, group.steps.lowest_khz)
+        set_frequency(prepared, group.steps.lowest_khz)
         outline = read_outline(tree)
         status.write_text(other)
         assert prepared.is_replaced()
-        with _refusal(errno.ENODEV):
-            _set(prepared, group.steps.lowest_khz)
+        with refusal(errno.ENODEV):
+            set_frequency(prepared, group.steps.lowest_khz)
         assert mechanism.find_drift(tree, prepared, group.steps.lowest_khz) is None
         assert read_outline(tree) != outline
         changed = settings(tree, topology)
@@ -512,20 +421,14 @@ def kernel_check_a_replaced_driver_is_noticed_and_its_group_prepared_again(
         new = read_topology(tree).groups[0]
         assert (new.number, new.steps) == (group.number, group.steps)
         assert new.mechanism != group.mechanism
-        mechanism, again = _prepare(tree, new, stack)
+        mechanism, again = prepare(tree, new, stack)
         mechanism.take(again)
-        _set(again, new.steps.lowest_khz)
-        _wait_for_frequency(tree, new, new.steps.lowest_khz)
+        set_frequency(again, new.steps.lowest_khz)
+        wait_for_frequency(tree, new, new.steps.lowest_khz)
         again.restore()
     status.write_text(mode)
     # The governors are the kernel's again.
     set_distinct_governors(tree, read_topology(tree))
-
-
-def _find_mode(tree: CpuTree) -> Path | None:
-    """Return the file that changes the mode of the scaling driver, if there is one."""
-    paths = (tree.cpu_dir / name / "status" for name in ("intel_pstate", "amd_pstate"))
-    return next((path for path in paths if path.exists()), None)
 
 
 def limits_check_a_restored_preference_is_that_from_before(
@@ -541,12 +444,12 @@ def limits_check_a_restored_preference_is_that_from_before(
     for word in ("balance_power", "power"):
         preference.write_text(f"{word}\n")
         with ExitStack() as stack:
-            mechanism, prepared = _prepare(tree, group, stack)
+            mechanism, prepared = prepare(tree, group, stack)
             mechanism.take(prepared)
             assert tree.read(group.path(PREFERENCE)) == "performance"
             prepared.restore()
         assert tree.read(group.path(PREFERENCE)) == word
-    _restore(tree, group, before)
+    restore_as_found(tree, group, before)
     assert settings(tree, topology) == before
 
 
@@ -556,80 +459,21 @@ def limits_check_what_is_set_is_not_taken_for_a_limit_of_others(
     group = topology.groups[0]
     before = settings(tree, topology)
     with ExitStack() as stack:
-        mechanism, prepared = _prepare(tree, group, stack)
-        held, _ = stack.enter_context(_holding(tree))
+        mechanism, prepared = prepare(tree, group, stack)
+        held, _ = stack.enter_context(holding_limits(tree))
         own = held.refresh([group.number], is_complete=True)[group.number]
         held.suspend(group.number)
         mechanism.take(prepared)
-        _set(prepared, group.steps.lowest_khz)
-        _wait_for_frequency(tree, group, group.steps.lowest_khz)
+        set_frequency(prepared, group.steps.lowest_khz)
+        wait_for_frequency(tree, group, group.steps.lowest_khz)
         found = held.refresh([group.number], is_complete=True)[group.number]
         assert found.limits == own.limits
-        held.hold({group.number: _narrower(group)})
-        assert _runs_at(tree, group, group.steps.lowest_khz)
+        held.hold({group.number: narrower_limits(group)})
+        assert runs_at(tree, group, group.steps.lowest_khz)
         prepared.restore()
         held.resume(group.number)
-        _wait_for_limits(tree, group, _narrower(group))
-    _wait_until(lambda: settings(tree, topology) == before)
-
-
-def _restore(tree: CpuTree, group: ClockGroup, before: dict[str, bytes]) -> None:
-    for name in ("scaling_governor", PREFERENCE):
-        (tree.root / group.path(name)).write_bytes(before[group.path(name)])
-
-
-def _write(tree: CpuTree, group: ClockGroup, name: str, value: str) -> None:
-    (tree.root / group.path(name)).write_text(f"{value}\n")
-
-
-def _narrower(group: ClockGroup) -> Limits:
-    """Return limits that leave out the highest, the nominal and the lowest step."""
-    steps = group.steps
-    low_khz = steps.up_from(steps.lowest_khz)
-    return Limits(low_khz, max(low_khz, steps.down_from(steps.nominal_khz)))
-
-
-@contextmanager
-def _holding(tree: CpuTree) -> Iterator[tuple[HeldLimits, LimitJournal]]:
-    with tempfile.TemporaryDirectory() as directory:
-        journal = LimitJournal(Path(directory) / "limits.json", tree)
-        held = HeldLimits(tree, journal)
-        yield held, journal
-        assert held.restore_all() == []
-
-
-def _wait_for_limits(tree: CpuTree, group: ClockGroup, limits: Limits) -> None:
-    """Wait until the kernel shows limits, which it applies from a work queue."""
-    names = (MIN, MAX)
-    _wait_until(lambda: [tree.read_khz(group.path(n)) for n in names] == [*limits])
-
-
-def _is_within(tree: CpuTree, group: ClockGroup, limits: Limits) -> bool:
-    current = read_current_khz(tree, group)
-    return current is not None and limits.min_khz <= current <= limits.max_khz
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
-
-
-def _switch(tree: CpuTree, group: ClockGroup, value: str) -> None:
-    for pcpu in group.pcpus:
-        (tree.cpu_dir / f"cpu{pcpu}" / "online").write_text(value)
-
-
-@contextmanager
-def _refusal(number: int) -> Iterator[None]:
-    """Expect a refusal of the kernel with a certain errno."""
-    try:
-        yield
-    except (SysfsError, OSError) as error:
-        assert error.errno == number, error  # noqa: PT017 - no pytest in a guest
-    else:
-        raise AssertionError(f"accepted, expected {errno.errorcode[number]}")
+        wait_for_limits(tree, group, narrower_limits(group))
+    wait_until(lambda: settings(tree, topology) == before)
 
 
 def find_checks(prefix: str = "check_") -> tuple[Check, ...]:

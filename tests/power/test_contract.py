@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.power.topology import read_topology
+from tests.power.checked_groups import set_distinct_governors
 from tests.power.conftest import read_all
-from tests.power.contract import find_checks, set_distinct_governors
+from tests.power.contract import find_checks
 
 if TYPE_CHECKING:
     from orchestrator.power.sysfs import CpuTree

@@ -34,10 +34,9 @@ from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import CPU_DIR, CpuTree, policy_path
 from tests.power.attribute_files import (
     DIES,
-    add_idle_states,
+    add_everything,
     add_no_turbo,
     add_preferences,
-    add_uncore,
     change,
     latency_path,
     preference_path,
@@ -67,9 +66,7 @@ GOVERNOR = policy_path(0, "scaling_governor")
 def tree(root: Path) -> RefusingTree:
     """Four CPUs that have everything."""
     tree = RefusingTree(root)
-    add_idle_states(tree)
-    add_preferences(tree)
-    add_uncore(tree)
+    add_everything(tree)
     return tree
 
 

@@ -18,9 +18,7 @@ from orchestrator.power.kernel_limits import MAX
 from orchestrator.power.limit_journal import LimitJournal
 from orchestrator.power.sysfs import policy_path
 from tests.power.attribute_files import (
-    add_idle_states,
-    add_preferences,
-    add_uncore,
+    add_everything,
     change,
     latency_path,
     preference_path,
@@ -121,9 +119,7 @@ HOLDERS = (HeldMaximum, HeldLatency)
 def tree(root: Path) -> RefusingTree:
     """Four CPUs that have everything."""
     tree = RefusingTree(root)
-    add_idle_states(tree)
-    add_preferences(tree)
-    add_uncore(tree)
+    add_everything(tree)
     return tree
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.errors import SysfsError, TreeLockedError
-from orchestrator.power import tree_lock
 from orchestrator.power.simulated import lay_out
 from orchestrator.power.sysfs import MARKER, CpuTree
 from orchestrator.power.tree_lock import CpuTreeLock
@@ -205,24 +204,22 @@ def monitor(root: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_monitor_of_a_killed_daemon_is_waited_for(
-    tree: CpuTree, monitor: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+    tree: CpuTree, monitor: subprocess.Popen[str]
 ) -> None:
-    monkeypatch.setattr(tree_lock, "RESTORE_TIMEOUT_S", DEADLINE_S)
     assert monitor.stdin is not None
     ending = threading.Timer(0.1, monitor.stdin.close)  # it ends while we wait
     ending.start()
-    with CpuTreeLock(tree):
+    with CpuTreeLock(tree, restore_timeout_s=DEADLINE_S):
         # It ends a moment after its files are closed; it was not killed.
         assert monitor.wait(DEADLINE_S) == 0
     ending.join()
 
 
 def test_the_monitor_of_a_killed_daemon_is_killed_if_it_hangs(
-    tree: CpuTree, monitor: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+    tree: CpuTree, monitor: subprocess.Popen[str]
 ) -> None:
-    monkeypatch.setattr(tree_lock, "RESTORE_TIMEOUT_S", 0.05)
     monitor.send_signal(signal.SIGSTOP)
-    with CpuTreeLock(tree):
+    with CpuTreeLock(tree, restore_timeout_s=0.05):
         assert monitor.wait(DEADLINE_S) == -signal.SIGKILL
 
 

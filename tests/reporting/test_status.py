@@ -92,7 +92,7 @@ def test_a_domain_that_vanishes_meanwhile_is_not_in_the_status() -> None:
 
     def leave(turn: int) -> None:
         if turn == 1:
-            host.tell(e.DomainVanished(gone))
+            host.react(e.DomainVanished(gone))
 
     status, _ = build(host, leave)
     assert gone not in {found.uuid for found in status.domains}
@@ -150,7 +150,7 @@ def test_each_limit_of_a_vcpu_has_a_source(
     host.start()
     host.settle()
     if kernel is not None:
-        host.tell(e.KernelLimitsRead({0: kernel}))
+        host.react(e.KernelLimitsRead({0: kernel}))
     ((found,),) = [each.vcpus for each in build(host)[0].domains]
     assert (found.min_source, found.max_source) == expected
 
@@ -188,7 +188,7 @@ def test_a_cpu_shows_what_the_kernel_was_made_to_hold_and_why_it_could_not() -> 
     host.start()
     held = KernelLimits(held=Limits(max_khz=2_000_000), turbo_switch="cpufreq/boost")
     refused = KernelLimits(problem="cannot write it: EROFS")
-    host.tell(e.KernelLimitsRead({0: held, 1: refused}))
+    host.react(e.KernelLimitsRead({0: held, 1: refused}))
     first, second, *_ = build(host)[0].cpus
     assert (first.held_min_khz, first.held_max_khz) == (None, 2_000_000)
     assert (first.boost, second.boost) == (False, True)
@@ -212,7 +212,7 @@ def test_held_attributes_are_shown_with_what_they_permit() -> None:
         BOOST.every: AttributeState(Outcome.HELD, "0"),
         NO_TURBO.every: absent,
     }
-    host.tell(e.AttributesRead(states))
+    host.react(e.AttributesRead(states))
     status = build(host)[0]
     assert [(it.name, it.value, it.outcome) for it in status.kernel_settings] == [
         ("idle latency of CPUs 0-1", "at most 50 us", "held"),
@@ -324,7 +324,7 @@ def test_the_switch_that_forbids_turbo_is_named() -> None:
     host = SimulatedHost()
     host.start()
     off = KernelLimits(turbo_switch="intel_pstate/no_turbo")
-    host.tell(e.KernelLimitsRead({0: off}))
+    host.react(e.KernelLimitsRead({0: off}))
     first, second, *_ = build(host)[0].cpus
     assert (first.turbo_switch, second.turbo_switch) == ("intel_pstate/no_turbo", None)
     assert host.reports[-1].text == (
@@ -356,13 +356,13 @@ def test_a_cpu_beside_host_work_has_a_reason_unless_it_is_overridden() -> None:
     host = SimulatedHost(topology=topology(2, shared=2), domains={spec.uuid: spec})
     host.start()
     host.settle()
-    host.tell(e.TakeWanted(0))
+    host.react(e.TakeWanted(0))
     host.settle()
     reasons = {cpu.reason for cpu in build(host)[0].cpus}
     assert [bool(reason and "share_with_host" in reason) for reason in reasons] == [
         True
     ]
-    host.tell(e.OverrideSet(0, 1_200_000))
+    host.react(e.OverrideSet(0, 1_200_000))
     host.settle()
     assert {cpu.reason for cpu in build(host)[0].cpus} == {None}
 

@@ -199,7 +199,7 @@ def ask(index: int) -> bytes:
     return answer(index, "ens1f0", FUNCTIONS) if index == 42 else refusal(errno.ENODEV)
 
 
-def test_an_answer_tells_what_each_function_has_received() -> None:
+def test_an_answer_has_what_each_function_received() -> None:
     assert decode_received(ask(42)) == {0: 111, 1: 2**40}
 
 

@@ -49,8 +49,7 @@ def socket_confined(
                 path,
                 "AppArmor confines QEMU, and libvirt's profile never allows sockets"
                 " there",
-                "use /run/NAME or /tmp/NAME, or channels without a path: libvirt then"
-                " chooses one",
+                "use /run/NAME, or channels without a path: libvirt then chooses one",
             )
         elif "selinux" in models and confinement.is_selinux_enforcing:
             yield warning(

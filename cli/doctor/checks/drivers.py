@@ -47,7 +47,7 @@ def no_cpufreq(cpus: Cpus, kernel: Kernel, tables: AcpiTables) -> Iterator[Findi
 
 def _fix_without_driver(kernel: Kernel, tables: AcpiTables) -> str:
     if kernel.is_virtual:
-        return "run vmpowerd on the host; to try it here: vmpower simulate DIR --cpus 8"
+        return "run vmpowerd on the host; to try it here, run 'vmpower try'"
     if kernel.parameters.get("cpufreq.off") == "1":
         return "remove 'cpufreq.off=1' from the kernel command line"
     if kernel.is_arm:

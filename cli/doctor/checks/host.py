@@ -70,7 +70,7 @@ def cpu_tree_absent(state: CpuTreeState) -> Iterator[Finding]:
         yield error(
             "CPU tree",
             state.problem,
-            "use another one with --sysfs-root; 'vmpower simulate' creates one to try",
+            "use another one with --sysfs-root; to see vmpower work, run 'vmpower try'",
         )
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from cli.doctor.diagnosis import Finding
 
 _GROUP = "libvirt"
-_START = (
-    "systemctl start libvirtd (or virtqemud.socket); for another libvirt use"
-    " --connect, LIBVIRT_DEFAULT_URI or libvirt.uri in vmpower.toml"
+_ANOTHER = (
+    "for another libvirt use --connect, LIBVIRT_DEFAULT_URI or libvirt.uri in"
+    " vmpower.toml"
 )
 
 
@@ -26,7 +26,15 @@ _START = (
 def libvirt_unreachable(libvirt: Libvirt) -> Iterator[Finding]:
     """Libvirt does not respond: no domain is known."""
     if libvirt.inspection is None:
-        yield error(f"libvirt {libvirt.uri}", libvirt.failure, libvirt.hint or _START)
+        fix = libvirt.hint or _how_to_start(libvirt)
+        yield error(f"libvirt {libvirt.uri}", libvirt.failure, fix)
+
+
+def _how_to_start(libvirt: Libvirt) -> str:
+    if not libvirt.units:
+        return f"install libvirt's daemon with its QEMU driver, or start it; {_ANOTHER}"
+    commands = " or ".join(f"systemctl start {unit}" for unit in libvirt.units)
+    return f"{commands}; {_ANOTHER}"
 
 
 @check(Libvirt, User, Accounts)
@@ -54,14 +62,16 @@ def libvirt_read_only(
     )
 
 
-@check(Status)
-def libvirt_lost(status: Status) -> Iterator[Finding]:
+@check(Status, Libvirt)
+def libvirt_lost(status: Status, libvirt: Libvirt) -> Iterator[Finding]:
     """The daemon is not connected to libvirt."""
-    libvirt = status.document["libvirt"]
-    if not libvirt["connected"]:
-        why = libvirt["reason"] or "unknown reason"
+    known = status.document["libvirt"]
+    if not known["connected"]:
+        why = known["reason"] or "unknown reason"
         yield error(
-            f"libvirt {libvirt['uri']}", f"the daemon is not connected: {why}", _START
+            f"libvirt {known['uri']}",
+            f"the daemon is not connected: {why}",
+            _how_to_start(libvirt),
         )
 
 

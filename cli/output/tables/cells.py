@@ -38,20 +38,41 @@ def frequency(khz: int | None, style: Style = Style.PLAIN) -> Cell:
 
 def current_frequency(cpu: Cpu) -> Cell:
     """Show a CPU's current frequency, highlighted if an operator overrides it."""
-    khz = cpu["current_khz"]
     style = Style.NOTABLE if cpu["override_khz"] is not None else Style.PLAIN
+    return step(cpu["current_khz"], cpu, style)
+
+
+def step(khz: int | None, cpu: Cpu, style: Style = Style.PLAIN) -> Cell:
+    """Show a frequency of a CPU, see `step_name`."""
     return NONE if khz is None else Cell(step_name(khz, cpu), style)
 
 
 def step_name(khz: int, cpu: Cpu) -> str:
     """Format a frequency of a CPU, marked as turbo if it is above the nominal one.
 
-    The mark tells 3001 MHz, which stands for turbo, from the nominal 3000 MHz.
+    The mark distinguishes 3001 MHz, which means turbo, from the nominal 3000 MHz.
     """
     # Absent from the documents of a daemon that was not restarted after an upgrade.
     nominal_khz = cpu.get("nominal_khz")
     is_turbo = nominal_khz is not None and khz > nominal_khz
     return format_khz(khz) + (" turbo" if is_turbo else "")
+
+
+def format_range(low_khz: int, highest: str) -> str:
+    """Format a range up to a frequency that is text already: `1.20-2.60 GHz`."""
+    lowest = format_khz(low_khz)
+    number, unit = lowest.split()
+    if lowest == highest:
+        return highest
+    return f"{number if unit in highest else lowest}-{highest}"
+
+
+def find_step_name(khz: int, cpus: Iterable[Cpu]) -> str:
+    """Format a frequency as the CPUs that have this step do."""
+    for cpu in cpus:
+        if khz in cpu["steps_khz"]:
+            return step_name(khz, cpu)
+    return format_khz(khz)
 
 
 def is_simulated(cpus: list[Cpu]) -> bool:

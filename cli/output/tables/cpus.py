@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from cli.output.tables.cells import (
     NONE,
     current_frequency,
-    frequency,
     frequency_bar,
     is_simulated,
+    step,
     step_name,
 )
 from cli.output.tables.run_state import is_active
@@ -87,10 +87,10 @@ def _row(group: list[Cpu], users: dict[int, list[str]]) -> tuple[Field, ...]:
         Cell(_list(group)),
         frequency_bar(cpu),
         current_frequency(cpu),
-        frequency(cpu["grant_khz"]),
-        frequency(cpu["override_khz"], Style.NOTABLE),
-        frequency(cpu["min_khz"], Style.QUIET),
-        frequency(cpu["max_khz"], Style.QUIET),
+        step(cpu["grant_khz"], cpu),
+        step(cpu["override_khz"], cpu, Style.NOTABLE),
+        step(cpu["min_khz"], cpu, Style.QUIET),
+        step(cpu["max_khz"], cpu, Style.QUIET),
         Cell(cpu["governor"]),
         driver(cpu),
         Cell(", ".join(names)) if names else NONE,
@@ -115,17 +115,15 @@ def build_clock_group(group: list[Cpu], domains: Iterable[Domain]) -> Sheet:
     """Show all details of one clock group."""
     cpu, users = group[0], _users(domains)
     names = dict.fromkeys(n for each in group for n in users.get(each["pcpu"], ()))
+    lowest, highest = (step_name(khz, cpu) for khz in (cpu["min_khz"], cpu["max_khz"]))
     facts = [
         ("Clock group", Cell(str(cpu["clock_group"]), Style.NAME)),
         ("CPUs", Cell(_list(group))),
         ("Used by", Cell(", ".join(names)) if names else NONE),
         ("Frequency", current_frequency(cpu)),
         ("Grant", _grant(cpu)),
-        ("Override", frequency(cpu["override_khz"], Style.NOTABLE)),
-        (
-            "Bounds",
-            Cell(f"{format_khz(cpu['min_khz'])} to {format_khz(cpu['max_khz'])}"),
-        ),
+        ("Override", step(cpu["override_khz"], cpu, Style.NOTABLE)),
+        ("Bounds", Cell(f"{lowest} to {highest}")),
         ("Kernel limits", _kernel_limits(cpu)),
         ("Steps", Cell(", ".join(step_name(khz, cpu) for khz in cpu["steps_khz"]))),
         ("Governor", Cell(cpu["governor"])),
@@ -198,7 +196,7 @@ def _followed(cpu: Cpu) -> list[tuple[str, Cell]]:
 def _grant(cpu: Cpu) -> Cell:
     """Show the grant of a group, and the domains whose vCPUs decide it elsewhere."""
     followed = [it["domain"] for it in cpu.get("follows", ()) if it["decides"]]
-    cell = frequency(cpu["grant_khz"])
+    cell = step(cpu["grant_khz"], cpu)
     if not followed:
         return cell
     return Cell(f"{cell.text}, follows {printable(', '.join(followed))}", cell.style)
@@ -212,7 +210,7 @@ def describe_release(group: list[Cpu], domains: Iterable[Domain]) -> str:
     followed = {it["domain"] for it in group[0].get("follows", ())}
     votes = [
         f"{printable(domain['name'])} vCPU {vcpu['vcpu']}"
-        f" ({format_khz(vcpu['requested_khz'])})"
+        f" ({step_name(vcpu['requested_khz'], group[0])})"
         for domain in domains
         if domain["mode"] == Mode.ENFORCE
         for vcpu in domain["vcpus"]

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output.tables.cells import NONE, frequency, name
+from cli.output.tables.cells import NONE, find_step_name, frequency, name
 from cli.output.tables.sheet import Cell, Column, Sheet, Style
-from orchestrator.values.energy_text import energy_text, watts
+from orchestrator.values.quantities import format_joules, format_watts, format_worth
 from orchestrator.values.safe_text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.control.documents import (
+        Cpu,
         Domain,
         DomainEnergy,
         Energy,
@@ -39,25 +42,24 @@ _SHOWN_WATTS = 0.05
 """With one digit, less is not seen."""
 
 
-def value_text(saved: SavedValue, joules: float) -> str:
-    """Format what was saved: `1.2 kWh, 0.36 EUR, 420 g CO2`."""
-    parts = [energy_text(joules)]
-    if saved["money"] is not None:
-        parts.append(
-            f"{saved['money']:.2f} {printable(saved['currency'] or '')}".strip()
-        )
-    if saved["co2_g"] is not None:
-        parts.append(f"{saved['co2_g']:.0f} g CO2")
-    return ", ".join(parts)
+def _saved_text(saved: SavedValue, joules: float) -> str:
+    """Format what was saved: `1.20 kWh, 0.36 EUR, 420 g CO2`."""
+    worth = format_worth(saved["money"], saved["currency"], saved["co2_g"])
+    return ", ".join([format_joules(joules), *worth])
 
 
 def host_fact(host: HostEnergy) -> Cell:
     """Show the host's energy in one line: saved, then measured."""
-    text = f"saving {watts(host['saved_watts'], host['saved_error_watts'])}"
-    text += f" of {watts(host['measured_watts'] + host['saved_watts'])}"
-    text += f", {value_text(host['saved'], host['saved_joules_total'])} so far"
+    saved = _saved_fact(host)
+    return Cell(f"saving {saved.text}", saved.style)
+
+
+def _saved_fact(host: HostEnergy) -> Cell:
+    text = format_watts(host["saved_watts"], host["saved_error_watts"])
+    text += f" of {format_watts(host['measured_watts'] + host['saved_watts'])}"
+    text += f", {_saved_text(host['saved'], host['saved_joules_total'])} so far"
     if _is_more_possible(host):
-        text += f"; {watts(host['possible_watts'])} if all votes were granted"
+        text += f"; {format_watts(host['possible_watts'])} if all votes were granted"
     if host["modelled"]:
         return Cell(f"{text}, modelled", Style.NOTABLE)
     return Cell(text)
@@ -70,11 +72,13 @@ def _is_more_possible(energy: HostEnergy | DomainEnergy) -> bool:
 
 def domain_fact(energy: DomainEnergy) -> Cell:
     """Show a domain's energy in one line."""
-    text = f"saving {watts(energy['saved_watts'], energy['saved_error_watts'])}"
-    text += f", {value_text(energy['saved'], energy['saved_joules_total'])} so far"
+    text = f"saving {format_watts(energy['saved_watts'], energy['saved_error_watts'])}"
+    text += f", {_saved_text(energy['saved'], energy['saved_joules_total'])} so far"
     if _is_more_possible(energy):
-        text += f"; {watts(energy['possible_watts'])} if all votes were granted"
-    return Cell(f"{text}; drawing {watts(energy['watts'], energy['error_watts'])}")
+        text += f"; {format_watts(energy['possible_watts'])} if all votes were granted"
+    return Cell(
+        f"{text}; drawing {format_watts(energy['watts'], energy['error_watts'])}"
+    )
 
 
 def build_energy(document: Energy) -> tuple[Sheet, ...]:
@@ -100,30 +104,35 @@ def _missing(document: Energy) -> Cell:
 
 def _host_facts(host: HostEnergy) -> tuple[tuple[str, Cell], ...]:
     facts = [
-        ("Saved", host_fact(host)),
-        ("Processors", Cell(f"{watts(host['measured_watts'])}, {host['source']}")),
-        ("Domains", Cell(watts(host["domains_watts"], host["error_watts"]))),
-        ("Host's own", Cell(watts(host["host_watts"]))),
-        ("Idle cores", Cell(watts(host["idle_watts"]))),
-        ("Static", Cell(watts(host["static_watts"]))),
+        ("Saved", _saved_fact(host)),
+        (
+            "Processors",
+            Cell(f"{format_watts(host['measured_watts'])}, {host['source']}"),
+        ),
+        ("Domains", Cell(format_watts(host["domains_watts"], host["error_watts"]))),
+        ("Host's own", Cell(format_watts(host["host_watts"]))),
+        ("Idle cores", Cell(format_watts(host["idle_watts"]))),
+        ("Static", Cell(format_watts(host["static_watts"]))),
     ]
     for title, value in (
         ("Memory", host["dram_watts"]),
         ("Platform", host["psys_watts"]),
     ):
         if value is not None:
-            facts.append((title, Cell(watts(value))))
+            facts.append((title, Cell(format_watts(value))))
     return tuple(facts)
 
 
 def _domain_row(energy: EnergyOfDomain) -> tuple[Cell, ...]:
     return (
         name(energy["domain"]),
-        Cell(watts(energy["saved_watts"], energy["saved_error_watts"])),
-        Cell(watts(energy["possible_watts"])) if _is_more_possible(energy) else NONE,
-        Cell(value_text(energy["saved"], energy["saved_joules_total"])),
-        Cell(watts(energy["watts"], energy["error_watts"])),
-        Cell(energy_text(energy["joules_total"])),
+        Cell(format_watts(energy["saved_watts"], energy["saved_error_watts"])),
+        Cell(format_watts(energy["possible_watts"]))
+        if _is_more_possible(energy)
+        else NONE,
+        Cell(_saved_text(energy["saved"], energy["saved_joules_total"])),
+        Cell(format_watts(energy["watts"], energy["error_watts"])),
+        Cell(format_joules(energy["joules_total"])),
     )
 
 
@@ -149,20 +158,25 @@ def _notes(document: Energy, host: HostEnergy) -> list[Cell]:
     return [Cell(note, Style.NOTABLE) for note in notes]
 
 
-def explain_domain(document: Energy, domain: Domain) -> tuple[Sheet, ...]:
-    """Show how a domain's energy was computed."""
+def explain_domain(
+    document: Energy, domain: Domain, cpus: Sequence[Cpu]
+) -> tuple[Sheet, ...]:
+    """Show how a domain's energy was computed; with the host's CPUs."""
     energy, host = domain["energy"], document["host"]
     if energy is None or host is None:
         return (Sheet(notes=(_missing(document),)),)
     facts = (
         ("Name", name(domain["name"])),
-        ("Saved", Cell(watts(energy["saved_watts"], energy["saved_error_watts"]))),
-        ("Power", Cell(watts(energy["watts"], energy["error_watts"]))),
-        ("Meter", Cell(f"{host['source']}, {watts(host['measured_watts'])}")),
+        (
+            "Saved",
+            Cell(format_watts(energy["saved_watts"], energy["saved_error_watts"])),
+        ),
+        ("Power", Cell(format_watts(energy["watts"], energy["error_watts"]))),
+        ("Meter", Cell(f"{host['source']}, {format_watts(host['measured_watts'])}")),
         ("Processors", Cell(printable(document["model"] or "unknown"))),
     )
     packages = document["packages"]
-    rows = tuple(row for it in packages for row in _curve_rows(it))
+    rows = tuple(row for it in packages for row in _curve_rows(it, cpus))
     return (
         Sheet(facts=facts),
         *(Sheet(facts=_package_facts(it)) for it in packages),
@@ -174,13 +188,18 @@ def _package_facts(package: EnergyPackage) -> tuple[tuple[str, Cell], ...]:
     how = "calibrated" if package["static_calibrated"] else "of the processor's class"
     return (
         ("Package", Cell(str(package["package"]))),
-        ("Static", Cell(f"{watts(package['static_watts'])}, {how}")),
-        ("Residual", Cell(f"{watts(package['residual_watts'])} (spread of the meter)")),
+        ("Static", Cell(f"{format_watts(package['static_watts'])}, {how}")),
+        (
+            "Residual",
+            Cell(f"{format_watts(package['residual_watts'])} (spread of the meter)"),
+        ),
         ("Learnt from", Cell(f"{package['observations_total']:,} s")),
     )
 
 
-def _curve_rows(package: EnergyPackage) -> list[tuple[Cell, ...]]:
+def _curve_rows(package: EnergyPackage, cpus: Sequence[Cpu]) -> list[tuple[Cell, ...]]:
+    number = package["package"]
+    own = [cpu for cpu in cpus if cpu["package"] in (number, None)]
     by_activity = {
         curve["activity"]: {it["khz"]: it["watts"] for it in curve["points"]}
         for curve in package["curves"]
@@ -188,10 +207,10 @@ def _curve_rows(package: EnergyPackage) -> list[tuple[Cell, ...]]:
     poll, other = by_activity.get("poll", {}), by_activity.get("other", {})
     return [
         (
-            Cell(str(package["package"])),
-            frequency(khz),
-            Cell(f"{poll[khz]:.2f} W") if khz in poll else NONE,
-            Cell(f"{other[khz]:.2f} W") if khz in other else NONE,
+            Cell(str(number)),
+            Cell(find_step_name(khz, own)),
+            Cell(format_watts(poll[khz], digits=2)) if khz in poll else NONE,
+            Cell(format_watts(other[khz], digits=2)) if khz in other else NONE,
         )
         for khz in sorted(poll.keys() | other.keys())
     ]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from cli.output.tables.cells import (
     NONE,
     current_frequency,
-    frequency,
+    format_range,
     frequency_bar,
+    step,
     step_name,
 )
 from cli.output.tables.sheet import Bar, Cell, Style
@@ -43,7 +44,7 @@ def vcpu_fields(vcpu: Vcpu, cpu_by_number: dict[int, Cpu]) -> tuple[Field, ...]:
         *where,
         frequency_bar(cpu),
         current_frequency(cpu),
-        frequency(vcpu["requested_khz"]),
+        step(vcpu["requested_khz"], cpu),
     )
 
 
@@ -60,11 +61,7 @@ def bounds(vcpu: Vcpu, cpu: Cpu | None) -> Cell:
     if low is None or high is None:
         return NONE
     highest = format_khz(high) if cpu is None else step_name(high, cpu)
-    if low == high:
-        return Cell(highest)
-    number, unit = format_khz(low).split()
-    lowest = number if unit in highest else f"{number} {unit}"
-    return Cell(f"{lowest}-{highest}")
+    return Cell(highest if low == high else format_range(low, highest))
 
 
 def limited_by(vcpu: Vcpu) -> Cell:

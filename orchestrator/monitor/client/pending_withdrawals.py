@@ -57,7 +57,7 @@ class PendingWithdrawals:
 
     @property
     def done_total(self) -> int:
-        """How many of them the monitor has processed; 0: it claims more than all."""
+        """How many of them the monitor has processed; 0: it reports too many."""
         done = self._table.words[DONE_AT]
         return done if done <= self._sent else 0
 

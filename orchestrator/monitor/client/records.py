@@ -50,6 +50,7 @@ from orchestrator.monitor.link.table import (
     LATENCY_SUM_AT,
     NACKS,
     OBSERVED,
+    OBSERVED_P_STATE,
     P_STATE_VOTE,
     REASONS,
     REFUSALS,
@@ -354,11 +355,16 @@ class Records:
                 continue
             for row, vcpu in zip(domain.rows, domain.vcpus, strict=True):
                 key = (uuid, vcpu.vcpu)
-                noted = self._table.words[vcpu_at(row) + OBSERVED]
-                khz = noted if noted <= MAX_KHZ else NO_VOTE
+                khz = self._read_observed(vcpu_at(row))
                 khz = max(khz, self._policy_votes.get(key, NO_VOTE))
                 if khz:
                     yield key, khz
+
+    def _read_observed(self, at: int) -> int:
+        """Return what the guest of an observed vCPU would vote for, in kHz."""
+        words = self._table.words
+        noted = words[at + OBSERVED], words[at + OBSERVED_P_STATE]
+        return max(khz if khz <= MAX_KHZ else NO_VOTE for khz in noted)
 
     def _read_counters(self, row: int) -> Counters:
         words, at = self._table.words, channel_at(row)
@@ -398,7 +404,7 @@ class Records:
         voter = unpack_voter(self._table.words[at + VOTER])
         vote_khz = 0 if voter.is_connect_vote else self._table.words[at + VOTE]
         if not owner.is_enforced:
-            vote_khz = self._table.words[at + OBSERVED]
+            vote_khz = self._read_observed(at)
         p_state_khz = self._table.words[at + P_STATE_VOTE]
         if p_state_khz == UNKNOWN_KHZ:
             return None

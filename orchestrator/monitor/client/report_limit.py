@@ -39,7 +39,7 @@ class ReportLimit:
             now_s: the time (monotonic).
         """
         full_at_s = max(self._full_at_s.get(source, now_s), now_s) + self._refill_s
-        # A hair more, as the times are no exact multiples.
+        # Half a step more: the times are not exact multiples.
         if full_at_s - now_s > self._longest_s + self._refill_s / 2:
             return False
         self._full_at_s[source] = full_at_s

@@ -47,10 +47,10 @@ REFUSED_AT = REASONS + len(Refusal)
 """Followed by one field for each `Refusal`: when (monotonic, ns) it last occurred."""
 
 VCPU_WORDS = 8
-VOTE, VOTER, P_STATE_VOTE, P_STATE_VOTER, OBSERVED = range(5)
+VOTE, VOTER, P_STATE_VOTE, P_STATE_VOTER, OBSERVED, OBSERVED_P_STATE = range(6)
 """Fields of a vCPU's row: kHz, 0 for none, and the voter, see `pack_voter`; the same
-for its P-state channel; and what its guest would vote for, in kHz, if it were not only
-observed, 0 for nothing."""
+for its P-state channel; and what its guest would vote for by either, in kHz, if it were
+not only observed, 0 for nothing."""
 VOTE_WORDS = 2
 """Words of each of the two votes, which end at different times."""
 
@@ -81,7 +81,10 @@ check_row(
     *(REASONS + reason for reason in Refusal),
     *(REFUSED_AT + reason for reason in Refusal),
 )
-check_row(VCPU_WORDS, VOTE, VOTER, P_STATE_VOTE, P_STATE_VOTER, OBSERVED)
+check_row(
+    VCPU_WORDS,
+    *(VOTE, VOTER, P_STATE_VOTE, P_STATE_VOTER, OBSERVED, OBSERVED_P_STATE),
+)
 check_row(GROUP_WORDS, GRANT, REFUSALS, WRITES)
 check_row(
     DOMAIN_WORDS,

@@ -22,6 +22,7 @@ from orchestrator.monitor.link.reports import GroupYielded, TakeWanted, WriteRef
 from orchestrator.monitor.link.table import (
     GRANT,
     OBSERVED,
+    OBSERVED_P_STATE,
     P_STATE_VOTE,
     P_STATE_VOTER,
     REFUSALS,
@@ -127,6 +128,15 @@ class ClockGroups:
         at = vcpu.index + OBSERVED
         self._words[at] = vcpu.would_vote(unit, self._words[at]) or self._words[at]
 
+    def observe_p_state(self, vcpu: VCpu, khz: int) -> None:
+        """Do the same for a request of a P-state channel."""
+        self._words[vcpu.index + OBSERVED_P_STATE] = vcpu.would_vote_p_state(khz)
+
+    def forget_observed(self, vcpu: VCpu) -> None:
+        """Forget what a vCPU's guest would vote for."""
+        self._words[vcpu.index + OBSERVED] = NO_VOTE
+        self._words[vcpu.index + OBSERVED_P_STATE] = NO_VOTE
+
     def on_connect(self, vcpu: VCpu, number: int) -> None:
         """Give a guest that has just opened its port the highest step."""
         vcpu.has_turbo_right = True  # may have been switched off by an earlier program
@@ -190,7 +200,7 @@ class ClockGroups:
     def withdraw_all(self, domain: Domain, number: int | None) -> None:
         """End the guest's votes from one channel; None: from all channels."""
         for vcpu in domain.vcpus.values():
-            self._words[vcpu.index + OBSERVED] = NO_VOTE
+            self.forget_observed(vcpu)
             if vcpu.voter is not None and number in (None, vcpu.voter):
                 self.withdraw(vcpu)
             if vcpu.p_state_voter is not None and number in (None, vcpu.p_state_voter):

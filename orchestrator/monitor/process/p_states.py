@@ -45,6 +45,8 @@ class PStateExchange:
             refusal = find_general_refusal(endpoint) or self._apply(
                 endpoint, reader, requests
             )
+            if refusal is Refusal.OBSERVED:
+                self._observe(endpoint, requests)
             if refusal:
                 vcpu, step, _, times = requests
                 self._refuse(endpoint, refusal, vcpu, step, times)
@@ -62,6 +64,12 @@ class PStateExchange:
         clocks = outcome.clocks if isinstance(outcome, CoreClocks) else (outcome,)
         are_written = [self._write(clock) for clock in clocks]
         return None if all(are_written) else Refusal.KERNEL
+
+    def _observe(self, endpoint: Endpoint, requests: Requests) -> None:
+        """Note what a refused request would have led to, in mode `observe`."""
+        vcpu = endpoint.domain.vcpus.get(requests.vcpu)
+        if vcpu is not None and requests.khz is not None:
+            self._groups.observe_p_state(vcpu, requests.khz)
 
     def _write(self, clock: Clock) -> bool:
         # One that is not taken yet gets the vote when it is.

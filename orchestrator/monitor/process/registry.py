@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.channel.protocol import GENERATIONS
 from orchestrator.channel.recognition import Stream
-from orchestrator.monitor.arbiter import NO_VOTE, Domain, Group, VCpu
+from orchestrator.monitor.arbiter import Domain, Group, VCpu
 from orchestrator.monitor.link import commands, reports
 from orchestrator.monitor.link.table import (
     CHANNEL_WORDS,
     DONE_AT,
     GENERATION,
     LAST_RECEIVED,
-    OBSERVED,
     P_STATE_VOTE,
     P_STATE_VOTER,
     VOTE,
@@ -213,7 +212,7 @@ class Registry:
         if is_new:
             self._restore_votes(vcpu)
         if domain.is_enforced:
-            self._table.words[vcpu.index + OBSERVED] = NO_VOTE
+            self._groups.forget_observed(vcpu)
         vcpu.update_window()
         self._groups.store_vote(vcpu)
 

@@ -5,9 +5,11 @@ Pure.
 Theory of operation: a vCPU that polls is busy for the share of the time that its
 packets need, and that share is inversely proportional to the frequency. From the rate
 that its domain can handle at the highest frequency follows the frequency at which a
-lower rate causes the target load. A higher rate takes effect with the first sample; a
-lower one when it has lasted, because being fast for some seconds costs some watts, and
-being slow for a moment costs packets.
+lower rate causes the target load. A part of the highest frequency is kept in reserve at
+all rates: bursts need not be slower because the rate around them is low, and the lower
+the frequency, the less a step costs. A higher rate takes effect with the first sample;
+a lower one when it has lasted, because being fast for some seconds costs some watts,
+and being slow for a moment costs packets.
 """
 
 from __future__ import annotations
@@ -42,9 +44,16 @@ class PacketRate(Policy[float, Rates]):
         least=1,
     )
     target_load: float = option(
-        0.4,
-        "Share of the time for which vCPUs should be busy; the rest is for bursts.",
+        0.42,
+        "Share of the time for which vCPUs should be busy at the highest frequency; the"
+        " rest is for bursts.",
         least=0.05,
+        most=1,
+    )
+    reserve: float = option(
+        0.11,
+        "Part of the highest frequency that vCPUs have for bursts at any rate.",
+        least=0,
         most=1,
     )
     down_after_samples: int = option(
@@ -66,10 +75,11 @@ class PacketRate(Policy[float, Rates]):
             return Decision({it.vcpu: Level.NO_VOTE for it in view.vcpus}, ())
         rates = (*memory, rate)[-self.down_after_samples :]
         load = max(rates) / self.capacity_pps / self.target_load
+        share = self.reserve + (1 - self.reserve) * load
         wants: dict[int, Want] = {
             it.vcpu: Level.MAX
-            if load >= 1
-            else max(1, int(load * it.window.table.highest_khz))
+            if share >= 1
+            else max(1, int(share * it.window.table.highest_khz))
             for it in view.vcpus
         }
         return Decision(wants, rates)

@@ -503,3 +503,22 @@ def test_the_json_document_matches_the_table(run_dir: Path, cpus: Path) -> None:
         "fix",
         "cure",
     }
+
+
+@pytest.mark.parametrize(
+    ("units", "fix"),
+    [
+        ((), "install libvirt's daemon with its QEMU driver, or start it;"),
+        (("libvirtd.service",), "systemctl start libvirtd.service;"),
+        (
+            ("libvirtd.service", "virtqemud.socket"),
+            "systemctl start libvirtd.service or systemctl start virtqemud.socket;",
+        ),
+    ],
+)
+def test_only_units_of_libvirt_that_exist_are_named(
+    units: tuple[str, ...], fix: str
+) -> None:
+    libvirt = Libvirt(uri="qemu:///system", inspection=None, failure="no", units=units)
+    (finding,) = libvirt_checks.libvirt_unreachable(libvirt)
+    assert finding.fix.startswith(fix)

@@ -17,7 +17,7 @@ from tests.cli.report.histories import MINUTES, fill
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cli.output.documents import Report
+    from cli.output.report_documents import Report
     from tests.cli.conftest import Vmpower
     from tests.control.fake_daemon import FakeDaemon
 
@@ -125,13 +125,13 @@ def test_comma_separated_values_have_a_header_and_a_line_for_each_row(
 def test_tables_show_figures_refusals_and_reasons(vmpower: Vmpower) -> None:
     text = vmpower("report", "--since", "2h").stdout
     assert "measured (powercap)" in text
-    assert "5.0 ± 0.1 Wh" in text
+    assert "5.00 ±0.05 Wh" in text
     assert "33.3 %" in text
     # Five watt-hours at 0.25 EUR and 400 g for each kilowatt-hour.
-    assert "0.00 EUR, 0.00 kg CO2" in text
+    assert "0.00 EUR, 2 g CO2" in text
     assert "mode observe: its requests are not granted" in text
-    assert "would be saved" not in text
-    assert "would be saved" in vmpower("report", "--since", "2h", "--what-if").stdout
+    assert "would have saved" not in text
+    assert "would have saved" in vmpower("report", "--since", "2h", "--what-if").stdout
 
 
 class Tags(HTMLParser):
