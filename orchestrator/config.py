@@ -302,6 +302,10 @@ class EnergyConfig:
     """Currency of the price."""
     co2_g_per_kwh: float | None = None
     """Grams of CO2 for each kilowatt-hour; unset: not shown."""
+    rapl_socket: Path | None = None
+    """UNIX socket at which QEMU reads the energy of its domain, to give its guest RAPL
+    registers (`-accel kvm,rapl=on,rapl-helper-socket=...`), as in
+    "/run/vmpower/rapl.sock"; unset: none. Domains need the setting `rapl`, too."""
     calibration_file: Path = Path("/var/lib/vmpower/energy.json")
     """Where `vmpower energy calibrate` keeps what it measured. It is valid for one
     model of processors."""

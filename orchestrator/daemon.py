@@ -43,11 +43,14 @@ from orchestrator.performer.channel_connector import ChannelConnector
 from orchestrator.performer.energy_runner import EnergyRunner
 from orchestrator.performer.event_archive import ARCHIVE_NAME, EventArchive
 from orchestrator.performer.event_queue import EventQueue
+from orchestrator.performer.guest_energy import GuestEnergy
 from orchestrator.performer.history_keeper import HistoryKeeper
 from orchestrator.performer.host_watch import HostWatch
 from orchestrator.performer.performer import DOMAIN_CALLS, Performer
 from orchestrator.performer.policy_runner import PolicyRunner
+from orchestrator.performer.rapl_helper import RaplHelper
 from orchestrator.performer.state_keeper import StateKeeper
+from orchestrator.performer.virtual_packages import VirtualPackages
 from orchestrator.power.held_settings import HeldSettings
 from orchestrator.power.obtained import ObtainedFrequencies
 from orchestrator.power.sysfs import CpuTree
@@ -184,14 +187,7 @@ class Daemon:
             store=_history_store(config),
             watts=self._core_watts,
         )
-        self._energy = EnergyRunner(
-            inventory=self._inventory,
-            monitor=self._monitor,
-            tree=self._tree,
-            find_qemu=QemuProcesses(config.libvirt.uri).find,
-            react=self.react,
-            proc=_proc(self._tree),
-        )
+        self._energy, self._rapl_helper = self._build_energy(config)
         obtained, scraper, self._metrics_endpoint = self._build_metrics(event_log)
         self._performer = Performer(
             inventory=self._inventory,
@@ -246,6 +242,32 @@ class Daemon:
         self._server = ControlServer(
             self._operations, config.run_dir, group_id=config.control.group_id
         )
+
+    def _build_energy(self, config: Config) -> tuple[EnergyRunner, RaplHelper]:
+        """Build the accounting of energy, and what passes it on."""
+        inventory, uri = self._inventory, config.libvirt.uri
+        processes = QemuProcesses(uri)
+        runner = EnergyRunner(
+            inventory=inventory,
+            monitor=self._monitor,
+            tree=self._tree,
+            find_qemu=processes.find,
+            react=self.react,
+            proc=_proc(self._tree),
+        )
+        guest_energy = GuestEnergy(inventory, self._monitor)
+        packages = VirtualPackages(inventory)
+        runner.listeners = [
+            self._history.add_energy,
+            guest_energy.publish,
+            packages.add,
+        ]
+        helper = RaplHelper(
+            read_energy=packages.read,
+            find_name=processes.name_of,
+            trusted_uids=TrustedUids(uri, config.channels.trusted_uids),
+        )
+        return runner, helper
 
     def _build_metrics(
         self, event_log: EventLog
@@ -315,6 +337,7 @@ class Daemon:
             return
         self.react(events.ConfigReloaded(config))
         self._energy.update()
+        self._rapl_helper.update(config.energy.rapl_socket)
 
     def _check_reload(self, new: Config) -> None:
         old = self._config
@@ -371,7 +394,6 @@ class Daemon:
         self._hypervisor.start()
         self._host_watch.start()
         self._history.start()
-        self._energy.listeners.append(self._history.add_energy)
         self._energy.update()
         # Everything loaded so far stays; scanning it costs 10 ms in each full
         # collection.
@@ -388,6 +410,7 @@ class Daemon:
         )
         while not self._stopping.is_set():
             self._update_fifos()
+            self._rapl_helper.update(self._config.energy.rapl_socket)
             if self._metrics_endpoint is not None:
                 await self._metrics_endpoint.open()
             with contextlib.suppress(TimeoutError):
@@ -414,6 +437,7 @@ class Daemon:
         self._stopping.set()
         self._host_watch.stop()
         self._energy.stop()
+        self._rapl_helper.stop()
         self._history.stop()
         self._operations.stop()
         if self._fifos is not None:

@@ -8,8 +8,9 @@ them: bounds are applied to the frequency itself (see `limits`), and a host in o
 mode writes nothing. The host's energy preference is a default of all domains, and its
 idle latency an upper limit.
 
-By default a guest may query its own vCPUs and send policies for them: a query reports
-no more than it could measure, a policy does no more than its own requests could.
+By default a guest may query its own vCPUs and its energy, and send policies: a query
+reports little more than it could measure, a policy does no more than its own requests
+could.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ BIN = Path(sys.executable).parent
 # Code that is copied into guests supports their Python versions.
 GUEST_SIDE = [
     *("orchestrator/guest", "orchestrator/channel/protocol", "orchestrator/errors.py"),
-    *("orchestrator/values/units.py", "orchestrator/__init__.py"),
+    *("orchestrator/values/units.py", "orchestrator/values/quantities.py"),
+    "orchestrator/values/safe_text.py",
+    "orchestrator/__init__.py",
     "orchestrator/channel/__init__.py",
 ]
 

@@ -109,8 +109,9 @@ def test_a_request_for_onboarding_comes_from_metadata_or_from_a_rule() -> None:
 def test_queries_policies_and_the_generation_are_rights_too() -> None:
     rights = resolve_rights(Config(), domain())
     granted = Resolved(value=True, source="default")
-    assert rights["queries"] == rights["guest_policies"] == granted
-    assert rights.permissions == ("queries", "guest_policies")
+    permissions = ("queries", "energy_queries", "guest_policies")
+    assert [rights[name] for name in permissions] == [granted] * 3
+    assert rights.permissions == permissions
     assert rights.generation == Resolved(None, "default")
     config = Config(domain=(DomainRule(match="*", queries=False, generation=456),))
     policy = DomainSettings(queries=True, guest_policies=False, generation=16)

@@ -201,6 +201,12 @@ def _bad_policy(_case: _Case) -> str:
     return "the policy cannot be installed"
 
 
+def _no_energy(case: _Case) -> str:
+    if not case.inventory.config.energy.enabled:
+        return "energy is not accounted: '[energy] enabled' is false"
+    return "the domain's energy was not accounted yet"
+
+
 def _forbidden(permission: Permission) -> Callable[[_Case], str]:
     attribute = SETTINGS[permission].attribute
 
@@ -225,6 +231,7 @@ _CAUSES: Mapping[Refusal, Callable[[_Case], str]] = {
     Refusal.KERNEL: _kernel,
     Refusal.POLICIES_TOO_MANY: _too_many,
     Refusal.POLICY_REFUSED: _bad_policy,
+    Refusal.ENERGY_UNKNOWN: _no_energy,
     **{it.refusal: _forbidden(it) for it in Permission},
 }
 
@@ -275,5 +282,6 @@ _LASTING: Mapping[Refusal, Callable[[_Case], bool]] = {
     Refusal.OVERRIDDEN: _is_overridden,
     Refusal.CLAIM: _is_untaken,
     Refusal.KERNEL: _is_refused_by_kernel,
+    Refusal.ENERGY_UNKNOWN: lambda case: not case.inventory.config.energy.enabled,
     **{it.refusal: _is_forbidden(it) for it in Permission},
 }

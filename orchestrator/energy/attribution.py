@@ -95,6 +95,8 @@ class Observation:
     by_core: Mapping[DomainId, float] = field(default_factory=dict)
     """Joules of domains' threads by the meters of single cores: they replace the
     curves for threads that are pinned to one core."""
+    run_s: Mapping[DomainId, float] = field(default_factory=dict)
+    """CPU-seconds of domains' threads."""
     is_exact: bool = True
     """Whether the frequencies are known for the whole interval; else nothing is learnt
     from it."""
@@ -261,6 +263,7 @@ class _Total:
                     saved_joules=self.saved[uuid],
                     saved_error_joules=self.saved_errors[uuid],
                     possible_joules=self.possible[uuid],
+                    run_s=seen.run_s.get(uuid, 0.0),
                     residency=residency,
                 )
                 for uuid, residency in seen.residency.items()

@@ -244,6 +244,7 @@ class _Interval:
             host_khz=self._mean_khz(self._observer.free_groups),
             meters=meters,
             source=source,
+            run_s=_sum_by_domain(runs),
             by_core=_share_cores(runs, meters) if meters and meters.cores else {},
             is_exact=self._is_exact,
         )
@@ -351,6 +352,13 @@ def _clock(
         else ClockShare(share, khz, asked or khz, khz)
         for khz, share in reached.items()
     )
+
+
+def _sum_by_domain(runs: Iterable[ThreadRun]) -> dict[DomainId, float]:
+    run_s: dict[DomainId, float] = defaultdict(float)
+    for run in runs:
+        run_s[run.uuid] += run.run_s
+    return dict(run_s)
 
 
 def _share_cores(

@@ -145,6 +145,8 @@ class DomainEnergy:
     possible_joules: float = 0.0
     """What would have been saved if all votes had been granted, `saved_joules`
     included. They are the same where all are granted."""
+    run_s: float = 0.0
+    """CPU-seconds of its threads: in `residency`, two threads of a core count less."""
     residency: Residency
 
 
@@ -238,6 +240,7 @@ def _add_domains(parts: list[DomainEnergy]) -> DomainEnergy:
         saved_joules=sum(part.saved_joules for part in parts),
         saved_error_joules=sum(part.saved_error_joules for part in parts),
         possible_joules=sum(part.possible_joules for part in parts),
+        run_s=sum(part.run_s for part in parts),
         residency=add_residencies(part.residency for part in parts),
     )
 

@@ -43,6 +43,7 @@ class ExitStatus(IntEnum):
 _COMMANDS: dict[str, Callable[[Namespace, Reporter], None]] = {
     "set": commands.set_frequency,
     "query": commands.query,
+    "energy": commands.energy,
     "watch": watch.watch,
     "auto": auto.auto,
 }

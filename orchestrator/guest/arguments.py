@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_set(commands)
     _add_query(commands)
+    _add_energy(commands)
     _add_policy(commands)
     _add_watch(commands)
     _add_auto(commands)
@@ -179,6 +180,17 @@ def _add_query(commands: Subparsers) -> None:
         nargs="?",
         metavar="VCPU",
         help="Only this vCPU (default: all).",
+    )
+
+
+def _add_energy(commands: Subparsers) -> None:
+    _add_command(
+        commands,
+        "energy",
+        "Show the energy that this VM draws and saves.",
+        "It is the host's accounting of the vCPUs and of QEMU's other threads: power in"
+        " the last ten seconds, and energy since the VM was started. Only vmpowerd"
+        " answers it, if it accounts energy and permits the query.",
     )
 
 

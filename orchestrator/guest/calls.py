@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Generic, NamedTuple, TypeVar
 
 from orchestrator.channel.protocol import (
+    ENERGY_REPLY,
     GENERATION_464,
     MAX_VCPUS,
     Answer,
@@ -23,6 +24,7 @@ from orchestrator.channel.protocol import (
     encode_policy,
 )
 from orchestrator.errors import PacketError, RequestRefused
+from orchestrator.guest.energy import Energy, read_energy
 
 if TYPE_CHECKING:
     from struct import Struct
@@ -156,6 +158,16 @@ def query_capabilities(vcpu: int, name: bytes = b"") -> Call[VCpuCapabilities]:
 
     what = f"the capabilities of vCPU {vcpu}"
     return _query_call(what, packet, GENERATION_464.capabilities, read)
+
+
+def query_energy(name: bytes = b"") -> Call[Energy]:
+    """Query what the VM draws and saves: only vmpowerd answers this.
+
+    Raises:
+        PacketError: the name is too long.
+    """
+    packet = _query(0, Command.QUERY_ENERGY, name)
+    return _query_call("the energy of this VM", packet, ENERGY_REPLY, read_energy)
 
 
 def install_policy(policy: PolicyPacket) -> Call[None]:

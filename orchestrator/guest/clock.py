@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from orchestrator.channel.protocol import PolicyPacket
     from orchestrator.guest.calls import Call, VCpuCapabilities
+    from orchestrator.guest.energy import Energy
 
 T = TypeVar("T")
 
@@ -163,6 +164,10 @@ class VCpuClock:
     def query_all_caps(self) -> dict[int, VCpuCapabilities]:
         """Return the capabilities of all vCPUs of the VM (8 vCPUs at most)."""
         return self._call(calls.query_all_capabilities(self._name))
+
+    def query_energy(self) -> Energy:
+        """Return what the VM draws and saves; DPDK's own host does not answer this."""
+        return self._call(calls.query_energy(self._name))
 
     # Policies
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`vmpower-guest set`, `query` and `policy`."""
+"""`vmpower-guest set`, `query`, `energy` and `policy`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ def query(options: Namespace, reporter: Reporter) -> None:
             _note_limit()
         else:
             reporter.show_capabilities({vcpu: clock.query_caps(vcpu)})
+
+
+def energy(options: Namespace, reporter: Reporter) -> None:
+    """Show what the VM draws and saves."""
+    with open_any_clock(options) as clock:
+        reporter.show_energy(clock.query_energy())
 
 
 def send_policy(options: Namespace, reporter: Reporter) -> None:

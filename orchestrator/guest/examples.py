@@ -16,6 +16,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "The frequencies of all vCPUs": "vmpower-guest query freq",
         "In a script": "vmpower-guest query freq 0 -o json | jq '.vcpus[0].khz'",
     },
+    "vmpower-guest energy": {
+        "What is drawn and saved": "vmpower-guest energy",
+        "In a script": "vmpower-guest energy -o json | jq .watts",
+    },
     "vmpower-guest policy send traffic": {
         "By the packets of one interface": "vmpower-guest policy send traffic"
         " --vcpus 0-1 --mac 52:54:00:12:34:56",

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from orchestrator.values.quantities import format_joules, format_watts
 from orchestrator.values.units import format_khz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orchestrator.guest.calls import VCpuCapabilities
+    from orchestrator.guest.energy import Energy
 
 _GAP = "   "
 
@@ -54,6 +57,30 @@ class Reporter:
                 for vcpu, capability in capabilities.items()
             ],
         )
+
+    def show_energy(self, energy: Energy) -> None:
+        """Write what the VM draws and saves."""
+        if self.is_json:
+            sys.stdout.write(json.dumps(energy._asdict(), indent=2) + "\n")
+            return
+        self._show(
+            ("", "Power", "Energy"),
+            [
+                (
+                    "Saved",
+                    format_watts(energy.saved_watts, energy.saved_error_watts),
+                    format_joules(energy.saved_joules_total),
+                ),
+                (
+                    "Drawn",
+                    format_watts(energy.watts, energy.error_watts),
+                    format_joules(energy.joules_total),
+                ),
+            ],
+            (),
+        )
+        since = timedelta(seconds=round(energy.seconds))
+        sys.stdout.write(f"\n in {since}, {energy.source} by the host\n")
 
     def _show(
         self,

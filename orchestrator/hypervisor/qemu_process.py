@@ -40,6 +40,16 @@ class QemuProcesses:
             return int((self._directory / f"{name}.pid").read_text())
         return None
 
+    def name_of(self, pid: int) -> str | None:
+        """Return the name of the running domain of a process; None: it is of none."""
+        if self._directory is None:
+            return None
+        with suppress(OSError):
+            for file in self._directory.glob("*.pid"):
+                if self.find(file.stem) == pid:
+                    return file.stem
+        return None
+
 
 def _find_directory(uri: str) -> Path | None:
     """Return the directory of the files; None: there is none."""

@@ -198,7 +198,7 @@ DOMAIN_REFUSALS: Final = Family(
     kind=Kind.COUNTER,
     help="Refused requests of a domain's guest by cause, for causes that occurred.",
     labels=("cause", *_DOMAIN),
-    bound="16 for each running domain",
+    bound="18 for each running domain",
 )
 DOMAIN_MALFORMED: Final = Family(
     name="vmpower_domain_malformed_total",

@@ -47,6 +47,7 @@ class Domain:
     __slots__ = (
         "followed_by",
         "generation",
+        "index",
         "is_enforced",
         "is_executing",
         "permissions",
@@ -54,6 +55,8 @@ class Domain:
     )
 
     def __init__(self) -> None:
+        self.index = 0
+        """Where its row begins in the shared table."""
         self.is_executing = False
         """Whether its vCPUs run, so that their votes count."""
         self.is_enforced = False

@@ -187,11 +187,23 @@ class DomainSettings:
         default=True,
         is_permission=True,
     )
+    energy_queries: bool | None = setting(
+        "energy-queries",
+        "Whether the guest may query the energy that the domain draws and saves.",
+        default=True,
+        is_permission=True,
+    )
     guest_policies: bool | None = setting(
         "guest-policies",
         "Whether the guest may send policies for its vCPUs.",
         default=True,
         is_permission=True,
+    )
+    rapl: bool | None = setting(
+        "rapl",
+        "Whether the domain's QEMU may read the domain's energy at"
+        " `[energy] rapl_socket`, for RAPL registers of the guest.",
+        default=False,
     )
     policies: str | None = setting(
         "policies",

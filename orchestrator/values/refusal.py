@@ -11,6 +11,8 @@ class Permission(StrEnum):
 
     QUERIES = "queries"
     """Query the frequencies and capabilities of its own vCPUs."""
+    ENERGY_QUERIES = "energy_queries"
+    """Query what it draws and saves."""
     GUEST_POLICIES = "guest_policies"
     """Send policies for its own vCPUs."""
 
@@ -59,6 +61,10 @@ class Refusal(IntEnum):
     scaling driver is unsupported, or the kernel refused."""
     NO_STEP = 16
     """The guest's P-state table has no such step for the vCPU."""
+    ENERGY_FORBIDDEN = 17
+    """The domain may not query its energy."""
+    ENERGY_UNKNOWN = 18
+    """The domain's energy is not accounted, or not yet."""
 
     @property
     def word(self) -> str:
@@ -68,5 +74,6 @@ class Refusal(IntEnum):
 
 _FORBIDDEN = {
     Permission.QUERIES: Refusal.QUERIES_FORBIDDEN,
+    Permission.ENERGY_QUERIES: Refusal.ENERGY_FORBIDDEN,
     Permission.GUEST_POLICIES: Refusal.POLICIES_FORBIDDEN,
 }

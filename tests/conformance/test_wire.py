@@ -15,13 +15,17 @@ from orchestrator.channel.protocol import (
     GENERATIONS,
     Answer,
     Command,
+    EnergyFigures,
+    FigureSource,
     PolicyPacket,
     Request,
     Unit,
+    decode_energy,
     decode_frequencies,
     encode,
     encode_answer,
     encode_connect,
+    encode_energy_refusal,
     encode_policy,
 )
 from orchestrator.monitor.link import commands
@@ -258,6 +262,21 @@ def test_w17_a_packet_of_464_bytes_may_be_cut_where_one_of_460_would_end(
     guest = monitor.simple()
     assert monitor.request(guest, LOW[:460]) == b""
     assert monitor.request(guest, LOW[460:]) == LOW
+
+
+def test_w18_a_query_of_energy_is_answered_in_128_bytes(
+    monitor: InProcessMonitor,
+) -> None:
+    guest, query = monitor.simple(), encode(Request(0, 0, Command.QUERY_ENERGY))
+    assert monitor.request(guest, query) == encode_energy_refusal()
+    monitor.define_domain(1)
+    others = EnergyFigures._make([*range(9), FigureSource.MEASURED])
+    own = others._replace(drawn_uj=100)
+    monitor.write_energy(others, 1)
+    monitor.write_energy(own, 0)
+    answer = monitor.request(guest, query)
+    assert (len(answer), decode_energy(answer)) == (128, own)
+    assert (answer[:12], answer[16:48], answer[-4:]) == (bytes(12), bytes(32), bytes(4))
 
 
 def test_a_real_answer_takes_less_than_the_guest_waits(

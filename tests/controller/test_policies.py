@@ -243,8 +243,10 @@ def test_permissions_of_a_guest_are_shown_and_changed_while_it_runs() -> None:
     host = served(domain(settings=DomainSettings(queries=False)))
     (record,) = host.inventory.domains.values()
     assert record.sent is not None
-    assert record.sent.permissions == ("guest_policies",)
-    rule = DomainRule(match="*", queries=True, guest_policies=False)
+    assert record.sent.permissions == ("energy_queries", "guest_policies")
+    rule = DomainRule(
+        match="*", queries=True, energy_queries=False, guest_policies=False
+    )
     decided = host.react(e.ConfigReloaded(Config(domain=(rule,))))
     (view,) = [action for action in decided if isinstance(action, c.DefineDomain)]
     assert view.permissions == ("queries",)

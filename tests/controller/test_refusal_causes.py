@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator import events as e
-from orchestrator.config import BoundsConfig, Config, DomainRule
+from orchestrator.config import BoundsConfig, Config, DomainRule, EnergyConfig
 from orchestrator.controller.actions import Severity
 from orchestrator.controller.refusal_causes import find_causes
 from orchestrator.policy.subject import Source, SourceKind
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 UUID = domain().uuid
 STRICT = DomainRule(
-    match="dpdk-*", mode=Mode.OBSERVE, queries=False, guest_policies=False
+    match="dpdk-*",
+    mode=Mode.OBSERVE,
+    queries=False,
+    energy_queries=False,
+    guest_policies=False,
 )
 
 
@@ -41,6 +45,7 @@ def served(config: Config | None = None) -> SimulatedHost:
 BY_RULE = {
     Refusal.OBSERVED,
     Refusal.QUERIES_FORBIDDEN,
+    Refusal.ENERGY_FORBIDDEN,
     Refusal.POLICIES_FORBIDDEN,
 }
 WITHOUT_RULES = (e.ConfigReloaded(Config()),)
@@ -50,6 +55,10 @@ CAUSES: Mapping[Refusal, tuple[tuple[e.Event, ...], tuple[e.Event, ...]]] = {
     Refusal.DISABLED: (
         (e.ChannelSwitched(UUID, 0, is_enabled=False),),
         (e.ChannelSwitched(UUID, 0, is_enabled=True),),
+    ),
+    Refusal.ENERGY_UNKNOWN: (
+        (e.ConfigReloaded(Config(energy=EnergyConfig(enabled=False))),),
+        (e.ConfigReloaded(Config(energy=EnergyConfig(enabled=True))),),
     ),
     Refusal.OVERRIDDEN: ((e.OverrideSet(0, 1_200_000),), (e.OverrideReleased(0),)),
     Refusal.FLOATING: ((), (e.DomainDescribed(PINNED, NOW_NS),)),
@@ -108,6 +117,12 @@ def refuse(
         (Refusal.POLICIES_TOO_MANY, 0, "too many policies in a short time"),
         (Refusal.POLICY_REFUSED, 0, "the policy cannot be installed"),
         (Refusal.QUERIES_FORBIDDEN, 0, "setting 'queries' is 'no' (rule dpdk-*)"),
+        (
+            Refusal.ENERGY_FORBIDDEN,
+            0,
+            "setting 'energy-queries' is 'no' (rule dpdk-*)",
+        ),
+        (Refusal.ENERGY_UNKNOWN, 0, "the domain's energy was not accounted yet"),
     ],
 )
 def test_each_reason_is_reported_with_its_cause(

@@ -34,7 +34,9 @@ DEFAULTS: dict[str, object] = {
     "turbo": True,
     "mode": "enforce",
     "queries": True,
+    "energy_queries": True,
     "guest_policies": True,
+    "rapl": False,
     "generation": None,
 }
 
@@ -61,7 +63,9 @@ def rights(daemon: DaemonProcess) -> dict[str, Any]:
         ("turbo", "turbo = false", False, "Turbo no"),
         ("mode", 'mode = "observe"', "observe", "Mode observe"),
         ("queries", "queries = false", False, "Queries no"),
+        ("energy_queries", "energy_queries = false", False, "Energy queries no"),
         ("guest_policies", "guest_policies = false", False, "Guest policies no"),
+        ("rapl", "rapl = true", True, "RAPL yes"),
         ("generation", "generation = 460", 460, "Generation 460"),
     ],
 )

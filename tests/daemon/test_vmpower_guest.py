@@ -132,6 +132,27 @@ def test_a_guest_sends_a_policy_and_sees_its_effect(
     )
 
 
+def test_a_guest_reads_what_it_draws(shell: GuestShell) -> None:
+    def read() -> dict[str, float | str] | None:
+        ran = shell.run(f"{COMMAND} -o json energy")
+        return json.loads(ran.printed) if ran.status == 0 else None
+
+    def draws() -> bool:
+        energy = read()
+        return energy is not None and float(energy["joules_total"]) > 0
+
+    wait_for(draws, "energy of the guest", timeout_s=GUEST_DEADLINE_S)
+    first, second = read(), read()
+    assert first is not None
+    assert second is not None
+    # The simulated CPUs of this host have no meter.
+    assert (first["source"], second["source"]) == ("modelled", "modelled")
+    assert float(second["seconds"]) >= float(first["seconds"]) > 0
+    assert float(second["watts"]) > 0
+    table = shell.run(f"{COMMAND} energy").printed
+    assert [line.split()[0] for line in table.splitlines()[2:4]] == ["Saved", "Drawn"]
+
+
 def test_auto_follows_the_guest_s_load(shell: GuestShell, tree: CpuTree) -> None:
     # Port 0 is in use by another program: it is skipped.
     shell.start(f"{COMMAND} set 0 max", "/held")

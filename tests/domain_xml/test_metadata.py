@@ -34,7 +34,9 @@ POLICIES = st.builds(
     turbo=ANSWER,
     mode=st.none() | st.sampled_from(Mode),
     queries=ANSWER,
+    energy_queries=ANSWER,
     guest_policies=ANSWER,
+    rapl=ANSWER,
     generation=st.none() | st.sampled_from(GENERATIONS),
     onboard=ANSWER,
     policies=st.none() | st.sampled_from(LINES),
@@ -46,8 +48,8 @@ WORDS = st.sampled_from(TRICKY + MORE) | st.text(
 )
 NAMES = st.sampled_from(
     [
-        *("min", "max", "turbo", "mode", "queries", "guest-policies"),
-        *("generation", "onboard", "policies", "other"),
+        *("min", "max", "turbo", "mode", "queries", "energy-queries"),
+        *("guest-policies", "rapl", "generation", "onboard", "policies", "other"),
     ]
 )
 

@@ -16,6 +16,7 @@ from orchestrator.errors import AnswerMissing, HostAbsent, RequestRefused
 from orchestrator.guest.async_clock import AsyncVCpuClock
 from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.port import Port
+from tests.guest.energy_figures import ENERGY, FIGURES
 from tests.guest.serving_monitor import ServingMonitor, port_of
 from tests.monitor.in_process_monitor import (
     LOWEST,
@@ -64,6 +65,19 @@ async def pair(timeout_s: float) -> AsyncIterator[tuple[AsyncVCpuClock, Host]]:
     with theirs:
         async with AsyncVCpuClock(0, timeout_s=timeout_s, port=port) as clock:
             yield clock, Host(theirs)
+
+
+def test_the_energy_of_the_vm_is_queried(monitor: InProcessMonitor) -> None:
+    guest = monitor.simple()
+    monitor.write_energy(FIGURES)
+
+    async def run() -> None:
+        port = port_of(guest)
+        async with AsyncVCpuClock(0, timeout_s=TIMEOUT_S, port=port) as clock:
+            assert await clock.query_energy() == ENERGY
+
+    with ServingMonitor(monitor):
+        asyncio.run(run())
 
 
 def test_requests_are_applied_before_they_return(monitor: InProcessMonitor) -> None:

@@ -30,6 +30,7 @@ from orchestrator.guest.calls import VCpuCapabilities
 from orchestrator.guest.clock import VCpuClock
 from orchestrator.guest.policies import new_policy
 from orchestrator.guest.port import Port
+from tests.guest.energy_figures import ENERGY, FIGURES
 from tests.guest.serving_monitor import ServingMonitor, port_of
 from tests.monitor.in_process_monitor import (
     LOWEST,
@@ -142,6 +143,26 @@ def test_queries_return_the_frequencies_of_the_vm(
             0: VCpuCapabilities(has_turbo=True, is_priority=False),
             1: VCpuCapabilities(has_turbo=False, is_priority=False),
         }
+
+
+def test_the_energy_of_the_vm_is_queried(
+    monitor: InProcessMonitor, clock: VCpuClock
+) -> None:
+    monitor.write_energy(FIGURES)
+    with ServingMonitor(monitor):
+        assert clock.query_energy() == ENERGY
+        monitor.define_domain(may_query_energy=False)
+        with pytest.raises(RequestRefused, match="the energy of this VM"):
+            clock.query_energy()
+
+
+def test_a_host_that_does_not_know_the_query_of_energy_does_not_answer_it(
+    ends: tuple[VCpuClock, socket.socket],
+) -> None:
+    clock, host = ends
+    with pytest.raises(AnswerMissing, match="the energy of this VM"):
+        clock.query_energy()
+    assert decode(receive(host)).command == Command.QUERY_ENERGY
 
 
 def test_a_query_about_a_vcpu_that_the_vm_lacks_is_refused(

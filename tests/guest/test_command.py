@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from orchestrator.guest.port import PORT_NAME
+from tests.guest.energy_figures import ENERGY, FIGURES
 from tests.guest.pseudo_port import PseudoPort
 from tests.guest.serving_monitor import ServingMonitor
 from tests.monitor.in_process_monitor import LOWEST, TURBO, InProcessMonitor
@@ -109,6 +110,39 @@ def test_query_shows_frequencies_and_capabilities(
         {"vcpu": 0, "has_turbo": True, "is_priority": False},
         {"vcpu": 1, "has_turbo": False, "is_priority": False},
     ]
+
+
+def test_energy_shows_what_the_vm_draws_and_saves(
+    monitor: InProcessMonitor, devices: Path
+) -> None:
+    words = ("--timeout", "20", "--devices", devices, "energy")
+    changed = FIGURES._replace(drawn_uj=7_200_000_000, saved_uj=3_600_000_000)
+    monitor.write_energy(changed)
+    status, out, err = run(*words)
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        "         Power         Energy",
+        "-------------------------------",
+        " Saved   3.0 ±0.5 W    1.00 Wh",
+        " Drawn   12.0 ±1.0 W   2.00 Wh",
+        "",
+        " in 0:01:01, measured by the host",
+    ]
+    _, out, _ = run(*words, "-o", "json")
+    totals = {"joules_total": 7_200.0, "saved_joules_total": 3_600.0}
+    assert json.loads(out) == {**ENERGY._asdict(), **totals}
+
+
+def test_energy_that_is_not_permitted_or_not_accounted_fails(
+    monitor: InProcessMonitor, devices: Path
+) -> None:
+    words = ("--timeout", "20", "--devices", devices, "energy")
+    for _ in ("not accounted", "not permitted"):
+        status, out, err = run(*words)
+        assert (status, out) == (1, "")
+        assert err.startswith("error: the host refused the energy of this VM\nhint: ")
+        monitor.define_domain(may_query_energy=False)
+        monitor.write_energy(FIGURES)
 
 
 def test_watch_prints_a_line_per_sample(
@@ -207,7 +241,13 @@ def test_an_invalid_load_is_a_usage_error(devices: Path, tmp_path: Path) -> None
 
 
 def test_dts_a_vm_without_ports_is_an_error_with_a_hint(tmp_path: Path) -> None:
-    for words in (["set", "1", "max"], ["query", "freq"], ["watch"], ["auto"]):
+    for words in (
+        ["set", "1", "max"],
+        ["query", "freq"],
+        ["energy"],
+        ["watch"],
+        ["auto"],
+    ):
         status, out, err = run("--devices", tmp_path, *words)
         assert (status, out) == (1, "")
         assert "error: no such virtio port: virtio.serial.port." in err

@@ -40,6 +40,7 @@ def test_the_process_is_read_from_libvirt_s_file(
     processes = QemuProcesses(uri.format(tmp_path))
     found = [processes.find(name) for name in ("fw", "empty", "gone")]
     assert found == [4711, None, None]
+    assert [processes.name_of(pid) for pid in (4711, 4712)] == ["fw", None]
 
 
 def test_without_a_runtime_directory_a_session_uses_the_cache(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from orchestrator.channel.protocol import (
     GENERATION_464,
     Answer,
+    EnergyFigures,
     Request,
     encode,
     encode_answer,
@@ -36,9 +37,11 @@ from orchestrator.monitor.link.table import (
     SharedTable,
     channel_at,
     create_table,
+    domain_at,
     group_at,
     unpack_generation,
     vcpu_at,
+    write_figures,
 )
 from orchestrator.monitor.process.answers import AnswerSender
 from orchestrator.monitor.process.clock_groups import ClockGroups
@@ -191,6 +194,7 @@ class InProcessMonitor:
         max_khz: int = TURBO,
         is_turbo_allowed: bool = True,
         may_query: bool = True,
+        may_query_energy: bool = True,
         may_send_policies: bool = True,
         generation: int | None = None,
         refusal: Refusal = Refusal.FLOATING,
@@ -220,6 +224,7 @@ class InProcessMonitor:
                 name
                 for name, is_granted in (
                     (Permission.QUERIES, may_query),
+                    (Permission.ENERGY_QUERIES, may_query_energy),
                     (Permission.GUEST_POLICIES, may_send_policies),
                 )
                 if is_granted
@@ -228,8 +233,13 @@ class InProcessMonitor:
             vcpus=vcpus,
             rows=tuple(number * 100 + vcpu for vcpu in range(len(groups))),
             following=following,
+            row=number,
         )
         self.apply(definition)
+
+    def write_energy(self, figures: EnergyFigures, number: int = 0) -> None:
+        """Write what a domain draws, as main does each second."""
+        write_figures(self.table.words, domain_at(number), figures, self.now_ns)
 
     def adopt(
         self,

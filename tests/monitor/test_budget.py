@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.channel.protocol import Request, Unit, encode, encode_connect
+from orchestrator.channel.protocol import Command, Request, Unit, encode, encode_connect
 from orchestrator.monitor.link.reports import ChannelAbused
 from orchestrator.monitor.process.budget import (
     MAX_DEBT,
@@ -121,6 +121,7 @@ PACKETS = {
     "requests": REQUEST,
     "refused requests": encode(Request(0, 77)),
     "CONNECTs": encode_connect(),
+    "queries": encode(Request(0, 0, Command.QUERY_ENERGY)),
     "garbage": b"\xff" * SIZE,
     "bursts": REQUEST * 4,
 }

@@ -80,7 +80,7 @@ def test_every_command_and_option_of_vmpower_guest_is_in_its_page() -> None:
     guest = arguments.build_parser()
     found = list(parsers.commands(guest))
     assert {command.prog.split()[1] for command in found} == {
-        *("auto", "policy", "query", "set", "watch")
+        *("auto", "energy", "policy", "query", "set", "watch")
     }
     for command in (guest, *found):
         for option in options_of(command):

@@ -24,6 +24,7 @@ _LABELS = {
     "max_khz": "Max frequency",
     "idle_latency_us": "Idle latency",
     "epp": "EPP",
+    "rapl": "RAPL",
     "emulator": "Emulator CPUs",
 }
 _LIMITS = frozenset({"min_khz", "max_khz"})

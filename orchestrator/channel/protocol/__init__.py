@@ -19,9 +19,17 @@ from orchestrator.channel.protocol.codes import (
     Answer,
     Command,
     CoreType,
+    FigureSource,
     PolicyKind,
     Unit,
     WorkloadLevel,
+)
+from orchestrator.channel.protocol.energy import (
+    ENERGY_REPLY,
+    EnergyFigures,
+    decode_energy,
+    encode_energy,
+    encode_energy_refusal,
 )
 from orchestrator.channel.protocol.generations import (
     GENERATION_16,
@@ -60,6 +68,7 @@ from orchestrator.channel.protocol.requests import (
 )
 
 __all__ = [
+    "ENERGY_REPLY",
     "GENERATIONS",
     "GENERATION_16",
     "GENERATION_456",
@@ -72,6 +81,8 @@ __all__ = [
     "Capabilities",
     "Command",
     "CoreType",
+    "EnergyFigures",
+    "FigureSource",
     "Frequencies",
     "Generation",
     "Header",
@@ -83,12 +94,15 @@ __all__ = [
     "decode",
     "decode_all",
     "decode_capabilities",
+    "decode_energy",
     "decode_frequencies",
     "decode_policy",
     "encode",
     "encode_answer",
     "encode_capabilities",
     "encode_connect",
+    "encode_energy",
+    "encode_energy_refusal",
     "encode_frequencies",
     "encode_policy",
     "encode_refusal",

@@ -25,6 +25,9 @@ class Command(IntEnum):
     """Query the capabilities of the CPUs of all vCPUs."""
     QUERY_CAPS = 10
     """Query the capabilities of the CPU of one vCPU."""
+    QUERY_ENERGY = 0x766D7001
+    """Query the energy of the domain. Not of DPDK: its guests never send it, and its
+    host ignores it."""
 
 
 class Unit(IntEnum):
@@ -55,6 +58,17 @@ class Answer(IntEnum):
     """A reply with `Frequencies`."""
     CAPS_LIST = 4
     """A reply with `Capabilities`."""
+    ENERGY = 128
+    """A reply with `EnergyFigures`, to a query that DPDK does not have."""
+
+
+class FigureSource(IntEnum):
+    """Where a domain's energy comes from; in replies to QUERY_ENERGY."""
+
+    MEASURED = 1
+    """Meters of the host's processors, shared among domains."""
+    MODELLED = 2
+    """No meter: published figures for the class of the processors."""
 
 
 class CoreType(IntEnum):

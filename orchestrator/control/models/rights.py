@@ -108,8 +108,12 @@ class Rights(Document):
     """Whether its requests change frequencies."""
     queries: Permission
     """Whether it may query the frequencies and capabilities of its vCPUs."""
+    energy_queries: Permission
+    """Whether it may query the energy that the domain draws and saves."""
     guest_policies: Permission
     """Whether it may send policies for its vCPUs."""
+    rapl: Permission
+    """Whether its QEMU may read its energy, for RAPL registers of the guest."""
     generation: GenerationRight
     """Generation of its guest's packets."""
     onboarding: OnboardingRight

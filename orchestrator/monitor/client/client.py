@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from orchestrator.channel.protocol import EnergyFigures
     from orchestrator.energy.grants import GrantTimes
     from orchestrator.monitor.client.views import (
         Grant,
@@ -409,6 +410,10 @@ class Monitor:
     def grant_times(self, group: int) -> GrantTimes | None:
         """Return for how long each step was granted to a group; None: unknown."""
         return self._records.grant_times(group)
+
+    def write_energy(self, uuid: DomainId, figures: EnergyFigures) -> None:
+        """Let a domain's guest query what the domain draws; for ten seconds."""
+        self._records.write_energy(uuid, figures, time.monotonic_ns())
 
     def votes(self) -> Iterator[tuple[DomainId, GuestVote]]:
         """Yield the votes of all guests; after `stop`, the last ones."""

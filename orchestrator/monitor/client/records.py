@@ -39,6 +39,8 @@ from orchestrator.monitor.link.table import (
     ACKS,
     BEGAN_NS,
     CHANNEL_ROWS,
+    DOMAIN_ROWS,
+    DOMAIN_WORDS,
     DROPPED,
     ERRORS,
     GENERATION,
@@ -68,11 +70,13 @@ from orchestrator.monitor.link.table import (
     WRITES,
     SharedTable,
     channel_at,
+    domain_at,
     group_at,
     pack_voter,
     unpack_generation,
     unpack_voter,
     vcpu_at,
+    write_figures,
 )
 from orchestrator.values.domain import DomainId
 from orchestrator.values.refusal import Refusal
@@ -81,6 +85,7 @@ from orchestrator.values.units import MAX_KHZ
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from orchestrator.channel.protocol import EnergyFigures
     from orchestrator.monitor.link.commands import Command, VCpuDefinition
 
 
@@ -107,6 +112,7 @@ class Records:
         self._disabled: set[tuple[DomainId, int]] = set()
         self._channel_rows = DomainRows(CHANNEL_ROWS)
         self._vcpu_rows = DomainRows(VCPU_ROWS)
+        self._domain_rows: RowAllocator[DomainId] = RowAllocator(DOMAIN_ROWS)
         self._group_rows: RowAllocator[int] = RowAllocator(GROUP_ROWS)
 
     # Commands
@@ -168,7 +174,8 @@ class Records:
         present = {vcpu.vcpu for vcpu in command.vcpus}
         self._vcpu_rows.free(uuid, kept=present)
         rows = tuple(self._vcpu_rows.allocate(uuid, v.vcpu) for v in command.vcpus)
-        self._domains[uuid] = complete = command._replace(rows=rows)
+        row = self._domain_rows.allocate(uuid)
+        self._domains[uuid] = complete = command._replace(rows=rows, row=row)
         return complete
 
     def _forget_domain(self, uuid: DomainId) -> ForgetDomain | None:
@@ -178,6 +185,8 @@ class Records:
         for vcpu in known.vcpus:
             self._policy_votes.pop((uuid, vcpu.vcpu), None)
         self._vcpu_rows.free(uuid)
+        row = self._domain_rows.free(uuid)
+        self._table.clear([domain_at(row)], DOMAIN_WORDS)
         rows = self._channel_rows.free(uuid)
         return ForgetDomain(uuid, tuple(rows))
 
@@ -244,6 +253,12 @@ class Records:
             if writes == words[at + WRITES]:
                 break
         return found
+
+    def write_energy(self, uuid: DomainId, figures: EnergyFigures, now_ns: int) -> None:
+        """Write what a domain draws, for its guest; ignored if it is not defined."""
+        row = self._domain_rows.find(uuid)
+        if row is not None:
+            write_figures(self._table.words, domain_at(row), figures, now_ns)
 
     # The table while no monitor runs
 

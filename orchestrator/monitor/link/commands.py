@@ -156,6 +156,7 @@ class DefineDomain(NamedTuple):
     following: tuple[int, ...] = ()
     """Clock groups of its emulator and I/O threads, which are granted no less than its
     vCPUs request."""
+    row: int = NO_ROW
 
 
 class SetPolicyVote(NamedTuple):

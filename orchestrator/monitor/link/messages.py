@@ -16,7 +16,7 @@ from orchestrator.monitor.link.commands import Command
 from orchestrator.monitor.link.reports import Report
 from orchestrator.values.refusal import Refusal
 
-VERSION = 7
+VERSION = 8
 """Both sides belong to one installation; a mismatch means an upgrade under a running
 daemon."""
 

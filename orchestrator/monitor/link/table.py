@@ -6,8 +6,10 @@ maps, so that its contents survive the monitor's death. Each monitor has a file 
 own, into which main copies what the last one left: another process that still has the
 last file changes nothing. Only the monitor writes rows in use; main only reads them.
 There is no lock: every field is one aligned 8-byte word, which the hardware writes
-atomically, and no reader needs two fields to be consistent. The table is generous
-because the file is sparse: only written pages use memory.
+atomically, and no reader needs two fields to be consistent. Rows of
+domains are the other way round: main writes what each domain draws, for the monitor to
+reply with, and reads nothing of it back. The table is generous because the file is
+sparse: only written pages use memory.
 
 Source: man 2 memfd_create, man 2 fcntl (seals: neither side can shrink the file under
 the other's mapping, which would cause SIGBUS).
@@ -20,6 +22,7 @@ import mmap
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.channel.protocol import EnergyFigures
 from orchestrator.values.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 CHANNEL_ROWS = 16_384
 VCPU_ROWS = 65_536
 GROUP_ROWS = 8_192
+DOMAIN_ROWS = VCPU_ROWS
 
 CHANNEL_WORDS = 64  # eight cache lines; the first is the busy one
 ACKS, NACKS, DROPPED, LATE, ERRORS, WAITING, UNANSWERED, GENERATION = range(8)
@@ -62,6 +66,13 @@ GRANTED_STEPS = GROUP_WORDS - GRANTED_NS - 1
 """Steps of a table that have a field; the time of further ones counts as none. Tables
 with steps of 100 MHz are shorter."""
 
+DOMAIN_WORDS = 16
+ACCOUNTED_AT, FIGURES = 0, 1
+"""Fields of a domain's row: when (monotonic, ns) main wrote it, 0 for never; followed
+by one signed field for each of `EnergyFigures`."""
+_SIGN = 1 << 63
+_WORD = (1 << 64) - 1
+
 
 def check_row(words: int, *fields: int) -> None:
     """Raise AssertionError unless each field has a word of the row to itself.
@@ -83,10 +94,16 @@ check_row(
     *(VOTE, VOTER, P_STATE_VOTE, P_STATE_VOTER, OBSERVED, OBSERVED_P_STATE),
 )
 check_row(GROUP_WORDS, GRANT, REFUSALS, WRITES, BEGAN_NS, GRANTED_NS)
+check_row(
+    DOMAIN_WORDS,
+    ACCOUNTED_AT,
+    *(FIGURES + number for number in range(len(EnergyFigures._fields))),
+)
 
 _VCPUS_AT = CHANNEL_ROWS * CHANNEL_WORDS
 _GROUPS_AT = _VCPUS_AT + VCPU_ROWS * VCPU_WORDS
-DONE_AT = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
+_DOMAINS_AT = _GROUPS_AT + GROUP_ROWS * GROUP_WORDS
+DONE_AT = _DOMAINS_AT + DOMAIN_ROWS * DOMAIN_WORDS
 """Index of the word that counts the messages of main that the current monitor has
 processed."""
 LATENCY_AT = DONE_AT + 1
@@ -145,6 +162,15 @@ def granted_field(steps_khz: Sequence[int], khz: int) -> int:
     return GRANTED_NS + (1 + step if step < GRANTED_STEPS else 0)
 
 
+def domain_at(row: int) -> int:
+    """Return the index of the first word of a domain's row.
+
+    Raises:
+        IndexError: no such row.
+    """
+    return _at(row, DOMAIN_ROWS, DOMAIN_WORDS, _DOMAINS_AT)
+
+
 def _at(row: int, rows: int, words: int, start: int) -> int:
     if not 0 <= row < rows:
         raise IndexError(f"no row {row} in the shared table")
@@ -176,6 +202,22 @@ def count_refusals(
     """Count refused requests in the row of a channel that begins at an index."""
     words[index + REASONS + refusal] += times
     words[index + REFUSED_AT + refusal] = now_ns
+
+
+def write_figures(
+    words: memoryview, index: int, figures: EnergyFigures, now_ns: int
+) -> None:
+    """Write what a domain draws into its row, which begins at an index."""
+    for number, figure in enumerate(figures, index + FIGURES):
+        words[number] = figure & _WORD
+    words[index + ACCOUNTED_AT] = now_ns
+
+
+def read_figures(words: memoryview, index: int) -> EnergyFigures:
+    """Read what `write_figures` wrote; some of them may be a second newer."""
+    start = index + FIGURES
+    end = start + len(EnergyFigures._fields)
+    return EnergyFigures(*((word ^ _SIGN) - _SIGN for word in words[start:end]))
 
 
 def pack_voter(voter: Voter) -> int:

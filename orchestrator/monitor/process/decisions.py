@@ -10,19 +10,26 @@ from __future__ import annotations
 from time import monotonic_ns
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.channel.protocol import Command, CoreType, Request, encode_refusal
+from orchestrator.channel.protocol import Command, CoreType, Request
 from orchestrator.monitor.link.reports import RequestRefused
 from orchestrator.monitor.link.table import ERRORS, count_refusals
 from orchestrator.monitor.process.allowance import Ticket
 from orchestrator.monitor.process.clock import Clock, CoreClocks
 from orchestrator.monitor.process.policy_requests import PolicyForwarder
-from orchestrator.monitor.process.queries import NAME, QUERIES, build_reply
+from orchestrator.monitor.process.queries import (
+    QUERIES,
+    QUERY_ENERGY,
+    build_energy_reply,
+    build_refusal,
+    build_reply,
+)
 from orchestrator.values.refusal import Permission, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orchestrator.channel.protocol import Generation, Header
+    from orchestrator.monitor.arbiter import Domain
     from orchestrator.monitor.link.reports import Report
     from orchestrator.monitor.process.clock_groups import ClockGroups
     from orchestrator.monitor.process.endpoint import Endpoint
@@ -169,20 +176,31 @@ class Decider:
         packet: bytes,
     ) -> Reply:
         # Queries are answered in observe mode, too.
-        vcpus = endpoint.domain.vcpus
-        refusal = Refusal.NO_VCPU
+        permission = QUERIES[query.command]
+        refusal: Refusal
         if not endpoint.is_enabled:
             refusal = Refusal.DISABLED
-        elif Permission.QUERIES not in endpoint.domain.permissions:
-            refusal = Refusal.QUERIES_FORBIDDEN
+        elif permission not in endpoint.domain.permissions:
+            refusal = permission.refusal
         else:
-            clocks = self._groups.clocks
-            reply = build_reply(query, packet, generation, vcpus, clocks)
-            if reply is not None:
+            reply = self._build_reply(endpoint.domain, generation, query, packet)
+            if isinstance(reply, bytes):
                 return Reply(reply, is_ack=True)
+            refusal = reply
         self.refuse(endpoint, refusal, query.vcpu, query.unit)
-        data = encode_refusal(query.command, generation, vm_name=packet[NAME])
+        data = build_refusal(query.command, packet, generation)
         return Reply(data, is_ack=False)
+
+    def _build_reply(
+        self, domain: Domain, generation: Generation, query: Request, packet: bytes
+    ) -> bytes | Refusal:
+        if query.command == QUERY_ENERGY:
+            now_ns = self._now_ns()
+            energy = build_energy_reply(packet, self._words, domain.index, now_ns)
+            return energy or Refusal.ENERGY_UNKNOWN
+        clocks = self._groups.clocks
+        reply = build_reply(query, packet, generation, domain.vcpus, clocks)
+        return reply or Refusal.NO_VCPU
 
     def _handle_unanswered(self, endpoint: Endpoint, command: int) -> None:
         """Handle a packet that has no answer."""

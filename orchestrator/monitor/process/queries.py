@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replies to queries: frequencies and capabilities of a guest's own vCPUs.
+"""Replies to queries: frequencies, capabilities and energy of a guest's own domain.
 
 A frequency is the grant of the vCPU's clock group: the last one that the kernel
 accepted. It is 0 if not known: the group is not taken, or the vCPU floats. It is not
@@ -7,6 +7,9 @@ measured; DPDK's own host does not measure it either.
 
 Replies have room for 8 vCPUs. `num_vcpu` never exceeds that, although a domain may have
 more: DPDK's guest command line prints as many entries as it says.
+
+Energies are those that main wrote into the row of the domain in the shared table, so
+that no query waits for main.
 """
 
 from __future__ import annotations
@@ -19,8 +22,13 @@ from orchestrator.channel.protocol import (
     Command,
     Frequencies,
     encode_capabilities,
+    encode_energy,
+    encode_energy_refusal,
     encode_frequencies,
+    encode_refusal,
 )
+from orchestrator.monitor.link.table import ACCOUNTED_AT, read_figures
+from orchestrator.values.refusal import Permission
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,18 +37,18 @@ if TYPE_CHECKING:
     from orchestrator.monitor.arbiter import VCpu
     from orchestrator.monitor.process.clock import Clock
 
-QUERIES = frozenset(
-    map(
-        int,
-        (
-            Command.QUERY_FREQ_LIST,
-            Command.QUERY_FREQ,
-            Command.QUERY_CAPS_LIST,
-            Command.QUERY_CAPS,
-        ),
-    )
-)
-"""Commands that are queries."""
+QUERY_ENERGY = int(Command.QUERY_ENERGY)
+QUERIES = {
+    int(Command.QUERY_FREQ_LIST): Permission.QUERIES,
+    int(Command.QUERY_FREQ): Permission.QUERIES,
+    int(Command.QUERY_CAPS_LIST): Permission.QUERIES,
+    int(Command.QUERY_CAPS): Permission.QUERIES,
+    QUERY_ENERGY: Permission.ENERGY_QUERIES,
+}
+"""Commands that are queries, with the permission that a guest needs."""
+FIGURES_VALID_NS = 10_000_000_000
+"""Main writes energies once a second. Older ones are those of an accounting that has
+ended, or is held up."""
 _OF_ONE = frozenset(map(int, (Command.QUERY_FREQ, Command.QUERY_CAPS)))
 _OF_FREQUENCIES = frozenset(map(int, (Command.QUERY_FREQ, Command.QUERY_FREQ_LIST)))
 NAME = slice(16, 48)
@@ -82,6 +90,30 @@ def build_reply(
     turbo = tuple(int(_has_turbo(vcpu)) for vcpu in slots)
     reply = Capabilities(*head, vm_name=packet[NAME], turbo=turbo, num_vcpu=count)
     return encode_capabilities(reply, generation)
+
+
+def build_energy_reply(
+    packet: bytes, words: memoryview[int], index: int, now_ns: int
+) -> bytes | None:
+    """Return the reply to a query of energy; None: it is not accounted.
+
+    Args:
+        packet: all of the query; its name is returned unchanged.
+        words: of the shared table.
+        index: where the row of the domain begins there.
+        now_ns: the time (monotonic).
+    """
+    accounted_ns = words[index + ACCOUNTED_AT]
+    if not accounted_ns or now_ns - accounted_ns > FIGURES_VALID_NS:
+        return None
+    return encode_energy(read_figures(words, index), vm_name=packet[NAME])
+
+
+def build_refusal(query: int, packet: bytes, generation: Generation) -> bytes:
+    """Return the refusal of a query, in the size of the reply that is expected."""
+    if query == QUERY_ENERGY:
+        return encode_energy_refusal(vm_name=packet[NAME])
+    return encode_refusal(query, generation, vm_name=packet[NAME])
 
 
 def _grant_khz(vcpu: VCpu | None, clocks: Mapping[int, Clock]) -> int:

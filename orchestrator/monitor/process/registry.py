@@ -24,6 +24,7 @@ from orchestrator.monitor.link.table import (
     VOTE,
     VOTER,
     channel_at,
+    domain_at,
     unpack_generation,
     unpack_voter,
     vcpu_at,
@@ -178,6 +179,7 @@ class Registry:
 
     def _define_domain(self, message: commands.DefineDomain) -> None:
         domain = self._domains.setdefault(message.uuid, Domain())
+        domain.index = domain_at(message.row)
         is_paused = domain.is_executing and not message.is_executing
         domain.is_executing = message.is_executing
         domain.is_enforced = message.is_enforced
