@@ -48,6 +48,14 @@ def scrape(port: int) -> Series:
         connection.close()
 
 
+PRICES = """
+[energy]
+price_per_kwh = 0.30
+currency = "EUR"
+co2_g_per_kwh = 350
+"""
+
+
 def value(series: Series, name: str, **labels: str) -> float | None:
     return series.get((f"vmpower_{name}", frozenset(labels.items())))
 
@@ -56,7 +64,7 @@ def test_what_guests_and_operators_do_is_measured(
     uri: str, tree: CpuTree, ends: list[GuestEnd]
 ) -> None:
     port = free_port("127.0.0.1")
-    config = f'[metrics]\nlisten = "127.0.0.1:{port}"\n'
+    config = f'[metrics]\nlisten = "127.0.0.1:{port}"\n' + PRICES
     of = {"domain": "dpdk-0", "uuid": UUID}
     with DaemonProcess(uri, tree.root, config=config, power="verify_s = 0.2") as daemon:
         for number, end in enumerate(ends):
