@@ -57,10 +57,13 @@ class _Run:
     def __init__(self, number: int) -> None:
         self.number = number
         """As in `DomainSpec.run`."""
-        self._latest = deque([_Sums()], maxlen=RECENT_S + 1)
+        self._latest = deque([_Sums()])
 
     def add(self, part: DomainEnergy, seconds: float) -> None:
-        self._latest.append(self._latest[-1].plus(part, seconds))
+        latest = self._latest
+        latest.append(latest[-1].plus(part, seconds))
+        while latest[-1].seconds - latest[1].seconds >= RECENT_S:
+            latest.popleft()
 
     def figures(self, source: FigureSource) -> EnergyFigures:
         first, last = self._latest[0], self._latest[-1]

@@ -66,6 +66,21 @@ def test_sums_are_of_all_intervals_and_power_of_the_last_ten(tmp_path: Path) -> 
     sampler.close()
 
 
+def test_power_is_of_the_last_ten_seconds_where_samples_are_rare(
+    tmp_path: Path,
+) -> None:
+    host, table = EnergyHost(tmp_path), Table()
+    energy = GuestEnergy(host.host.inventory, table)
+    sampler = started(host)
+    found = intervals(host, sampler, 6)
+    for interval in found:
+        energy.publish(replace(interval, duration_s=5.0))
+    for uuid in host.uuids:
+        recent = sum(interval.domains[uuid].joules for interval in found[-2:])
+        assert table.figures[uuid].power_uw == pytest.approx(recent / 10 * 1e6, abs=1)
+    sampler.close()
+
+
 def test_without_a_meter_they_are_modelled(tmp_path: Path) -> None:
     host, table = EnergyHost(tmp_path, has_meter=False), Table()
     energy = GuestEnergy(host.host.inventory, table)
