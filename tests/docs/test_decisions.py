@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.documents import ROOT, read
+from tests.docs.documents import ROOT, find_documents, name_of, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,3 +40,15 @@ def test_the_index_lists_every_page_once_under_its_title() -> None:
         (page.name[:4], page.name, read(page).splitlines()[0][7:]) for page in PAGES
     ]
     assert sorted(rows) == titles
+
+
+def test_a_link_to_a_decision_has_its_number() -> None:
+    links = [
+        (name_of(document), label, number)
+        for document in find_documents()
+        for label, number in re.findall(
+            r"\[(?:decision )?(\d{4})\]\([^)]*?(\d{4})-[^)]*\.md\)", read(document)
+        )
+    ]
+    assert len(links) > len(PAGES)
+    assert [link for link in links if link[1] != link[2]] == []
