@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from examples.guests.kernel import Kernel
 
 RAM_MIB = 1024
-PARAMETERS = "console=ttyAMA0 acpi=force mem=768M"
-"""They hide the RAM from which `ARM_CELLS` are taken."""
+PARAMETERS = "console=ttyAMA0 acpi=force mem=768M nokaslr"
+"""They hide the RAM from which `ARM_CELLS` are taken. The kernel's place is not random:
+the initrd goes where the kernel leaves room, sometimes over these."""
 
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _PYTHON_PACKAGES = (

@@ -117,7 +117,7 @@ print("FACTS", json.dumps(groups))
 def test_neighboring_cpus_of_a_lab_can_share_a_clock_group(lab: Lab) -> None:
     outcome = run_in_lab(GROUPS, lab=lab, shared=2)
     assert outcome.status == 0, outcome.output
-    assert facts_in(outcome.output) == ["0 1", "2 3"]
+    assert facts_in(outcome.output) == ["0 1", "2 3"], outcome.output
 
 
 IDLE = (
