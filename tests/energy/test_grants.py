@@ -64,6 +64,13 @@ def test_a_time_without_a_grant_is_not_counted() -> None:
     assert found == ((0.2, LOW), (0.8, HIGH))
 
 
+def test_only_the_time_of_grants_counts_when_a_group_is_taken_or_released() -> None:
+    taken = between(sample(None), sample(LOW, none_s=10.5))
+    released = between(sample(HIGH), sample(None, 0, 0, 10.25))
+
+    assert (taken, released) == (((1.0, LOW),), ((1.0, HIGH),))
+
+
 @pytest.mark.parametrize(
     "new",
     [
@@ -104,6 +111,15 @@ def test_groups_that_change_together_are_as_one() -> None:
 
     assert [khz for _, khz in found] == [LOW, HIGH, LOW]
     assert [share for share, _ in found] == pytest.approx([1 / 3] * 3)
+
+
+def test_changes_at_the_same_time_but_for_rounding_are_one() -> None:
+    rounded = ((0.1, LOW), (0.2, LOW), (0.7, HIGH))
+    assert 0.1 + 0.2 > 0.3
+
+    found = find_fastest([rounded, ((0.3, LOW), (0.7, HIGH))])
+
+    assert [khz for _, khz in found] == [LOW, LOW, HIGH]
 
 
 def test_of_no_group_nothing_is_known() -> None:

@@ -14,6 +14,7 @@ from orchestrator.monitor.arbiter import (
     ENABLE_TURBO,
     MAX,
     MIN,
+    NO_VOTE,
     UP,
     Domain,
     Group,
@@ -350,6 +351,14 @@ def test_a_floating_vcpu_accepts_no_request() -> None:
     vcpu = _running(Group(0, STEPS))
     vcpu.place(None)
     assert vcpu.apply_request(MAX) is None
+
+
+def test_a_floating_vcpu_has_no_vote_of_a_policy_or_p_state() -> None:
+    vcpu = _running(Group(0, STEPS))
+    vcpu.place(None)
+    vcpu.set_policy_vote(MIDDLE)
+    vcpu.set_p_state_vote(MIDDLE, 2_000)
+    assert (vcpu.highest_vote_khz(), vcpu.p_state_voter) == (NO_VOTE, None)
 
 
 def test_only_a_vcpu_that_decides_alone_is_a_sole_voter() -> None:
