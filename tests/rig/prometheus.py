@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from examples.guests.cache import cached
-from examples.guests.packages import Archive
+from examples.guests.packages import Archive, find_codename
 from tests.rig.waiting import DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ def find_program(name: str) -> Path:
 
 
 def _unpack(path: Path) -> None:
-    Archive().unpack(["prometheus"], path, members=("./usr/bin/prom*",))
+    is_one_package = find_codename() == "bookworm"
+    packages = ["prometheus"] if is_one_package else ["prometheus", "promtool"]
+    Archive().unpack(packages, path, members=("./usr/bin/prom*",))
 
 
 class Prometheus:
