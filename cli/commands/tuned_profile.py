@@ -64,7 +64,8 @@ def tuned_profile(
     It is another profile without its governor, energy preference and limits for these
     CPUs. TuneD applies them otherwise at its start and when the profile is switched,
     which vmpowerd reports as drift. 'tuned-adm profile vmpower' activates it once it is
-    installed. Write it again when domains are pinned to other CPUs.
+    installed; 'vmpower cpu retake' takes back what TuneD has changed before. Write it
+    again when domains are pinned to other CPUs.
     """
     settings = settings_of(context, output)
     if cpus:
@@ -87,6 +88,9 @@ def tuned_profile(
         typer.echo(text, nl=False)
     else:
         echo(f"wrote {path}; to activate it: 'tuned-adm profile {_NAME}'")
+        if left:
+            retake = f"vmpower cpu retake {format_cpulist(left)}"
+            echo(f"if TuneD has changed these CPUs before: '{retake}'")
 
 
 def _used_cpus(status: Status) -> frozenset[int]:

@@ -61,6 +61,7 @@ def test_it_is_written_to_the_directory_that_tuned_reads(
     old.mkdir()
     result = vmpower("tuned-profile", "1", "--install")
     assert f"wrote {old}/vmpower/tuned.conf" in result.stdout
+    assert "'vmpower cpu retake 1'" in result.stdout
     new.mkdir()
     vmpower("tuned-profile", "1", "--install")
     text = (new / "vmpower" / "tuned.conf").read_text()

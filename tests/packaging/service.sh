@@ -181,9 +181,14 @@ policies
 
 section tuned
 vmpower tuned-profile --install
+# With the profile of the distribution it changes every CPU, which is drift.
 systemctl start tuned
 tuned-adm profile vmpower
+vmpower cpu retake 1
+systemctl restart tuned
 tuned-adm active
+# The daemon verifies its CPUs every two seconds.
+sleep 6
 cat /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor
 vmpower cpu list -o json | grep '"drift"'
 systemctl stop tuned
