@@ -38,8 +38,15 @@ class TrialDirectory:
     Synchronization: one thread.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, patience_s: float = _PATIENCE_S) -> None:
+        """Touch nothing yet.
+
+        Args:
+            path: of the directory; what is in it is removed.
+            patience_s: how long it may be in use when it is entered.
+        """
         self.path = path
+        self._patience_s = patience_s
         self.lock_fd = -1
         """To be inherited by every process that uses the directory."""
 
@@ -77,7 +84,7 @@ class TrialDirectory:
         os.close(self.lock_fd)
 
     def _lock(self) -> int:
-        deadline_s = time.monotonic() + _PATIENCE_S
+        deadline_s = time.monotonic() + self._patience_s
         while True:
             try:
                 return lock_private(self.path / _LOCK)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.app import app
-from cli.trial import directory as trial_directory
 from cli.trial.directory import TrialDirectory
 from cli.trial.errors import TrialError
 from cli.trial.guest import needed_khz
@@ -56,28 +55,22 @@ def test_a_directory_is_emptied_when_entered_and_removed_when_left(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_in_use_is_refused_and_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trial_directory, "_PATIENCE_S", 0.0)
+def test_a_directory_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     with TrialDirectory(tmp_path / "try") as first:
         (first.path / "log").touch()
         with pytest.raises(TrialError, match="already running") as refused:
-            TrialDirectory(first.path).__enter__()
+            TrialDirectory(first.path, patience_s=0.0).__enter__()
         assert refused.value.hint == f"export VMPOWER_RUN_DIR={first.path}/run"
         assert (first.path / "log").exists()
 
 
-def test_a_lock_outlives_its_holder_as_long_as_a_child_has_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trial_directory, "_PATIENCE_S", 0.0)
+def test_a_lock_outlives_its_holder_as_long_as_a_child_has_it(tmp_path: Path) -> None:
     first = TrialDirectory(tmp_path / "try")
     first.__enter__()
     inherited = os.dup(first.lock_fd)
     os.close(first.lock_fd)
     with pytest.raises(TrialError, match="already running"):
-        TrialDirectory(first.path).__enter__()
+        TrialDirectory(first.path, patience_s=0.0).__enter__()
     os.close(inherited)
     with TrialDirectory(first.path):
         pass
