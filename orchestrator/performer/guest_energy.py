@@ -3,7 +3,7 @@
 
 The sums of `energy.ledger` go on when a domain is started again; those of a guest
 begin with it, because it may be another guest. They are written into the table that the
-monitor replies from, once a second.
+monitor replies from, after each sample.
 """
 
 from __future__ import annotations

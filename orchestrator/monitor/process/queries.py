@@ -47,8 +47,8 @@ QUERIES = {
 }
 """Commands that are queries, with the permission that a guest needs."""
 FIGURES_VALID_NS = 10_000_000_000
-"""Main writes energies once a second. Older ones are those of an accounting that has
-ended, or is held up."""
+"""Main writes energies each second, and every five while nothing changes. Older ones
+are those of an accounting that has ended, or is held up."""
 _OF_ONE = frozenset(map(int, (Command.QUERY_FREQ, Command.QUERY_CAPS)))
 _OF_FREQUENCIES = frozenset(map(int, (Command.QUERY_FREQ, Command.QUERY_FREQ_LIST)))
 NAME = slice(16, 48)
