@@ -367,7 +367,7 @@ def test_dpdks_test_suite_passes_with_a_channel_added_while_booting(
         assert onboarded.exit_code == 0, onboarded.output
         with EchoHost([guest.channel_path(0)]) as echo:
             assert guest.console.wait_for("Test ") == "Test OK"
-        assert tuple(echo.units) == UNITS
+            echo.wait_for_units(UNITS)
     finally:
         guest.remove()
 

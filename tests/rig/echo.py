@@ -7,15 +7,17 @@ request. Only CONNECT is not answered, as by any host.
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import connect, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
 PACKET_BYTES = 464
@@ -63,6 +65,15 @@ class EchoHost:
         """The units of the requests so far, without CONNECT."""
         return [packet.unit for packet in self.packets if packet.command != _CONNECT]
 
+    def wait_for_units(self, expected: Sequence[int]) -> None:
+        """Wait for requests with these units, in this order.
+
+        Raises:
+            TimeoutError: others, or fewer, have arrived.
+        """
+        units = list(expected)
+        wait_for(lambda: self.units == units, f"the requests {units}")
+
     def wait_for_packets(self, count: int) -> list[Packet]:
         """Wait for a number of packets.
 
@@ -93,8 +104,7 @@ class EchoHost:
         self.close()
 
     def _connect(self, path: str) -> None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.connect(path)
+        connection = connect(Path(path))
         self._selector.register(connection, selectors.EVENT_READ)
         self._buffers[connection] = bytearray()
 
@@ -117,4 +127,5 @@ class EchoHost:
             del buffer[:PACKET_BYTES]
             self.packets.append(packet)
             if packet.command != _CONNECT:
-                connection.sendall(packet.data)
+                with contextlib.suppress(BrokenPipeError):  # the guest has ended
+                    connection.sendall(packet.data)

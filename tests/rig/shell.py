@@ -11,13 +11,12 @@ Usage::
 from __future__ import annotations
 
 import contextlib
-import socket
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from examples.guests.images import build_python_image
 from tests.rig.guest import GuestSpec
 from tests.rig.talker import RIG_TARGET
-from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
+from tests.rig.waiting import GUEST_DEADLINE_S, connect, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,9 +80,7 @@ class GuestShell:
         """
         self._guest = guest
         self._is_ready = is_ready
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        wait_for(guest._rig_path.exists, f"{guest._rig_path} is there")
-        self._socket.connect(str(guest._rig_path))
+        self._socket = connect(guest._rig_path)
         if is_ready:
             self._wait_for_answer()
         self._lines = self._socket.makefile("rb")

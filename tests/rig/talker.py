@@ -7,11 +7,10 @@ The language is documented in ``examples/guests/talker.c``.
 from __future__ import annotations
 
 import re
-import socket
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
+from tests.rig.waiting import GUEST_DEADLINE_S, connect, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,10 +56,8 @@ class Talker:
         self._console = console
         self._lines: deque[str] = deque()
         self._buffer = b""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = connect(path)
         try:
-            wait_for(path.exists, f"{path} is there")
-            self._socket.connect(str(path))
             console.wait_for("= ready", timeout_s=timeout_s)
         except BaseException:
             self._socket.close()

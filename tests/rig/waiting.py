@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -44,3 +47,23 @@ def wait_for(
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {timeout_s} s")
         never.wait(_PAUSE_S)
+
+
+def connect(path: Path) -> socket.socket:
+    """Connect to a socket as soon as a program listens there.
+
+    The file is there earlier than that.
+
+    Raises:
+        TimeoutError: none listens.
+    """
+
+    def try_it() -> socket.socket | None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            connection.connect(str(path))
+            return connection
+        connection.close()
+        return None
+
+    return wait_for(try_it, f"a program listens at {path}")
