@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Callable, TypeVar
 
-from orchestrator.channel.protocol import MAX_VCPUS, PolicyKind
+from orchestrator.channel.protocol import MAX_VCPUS, PolicyKind, Unit
 from orchestrator.errors import AnswerMissing, HostAbsent, RequestRefused
 from orchestrator.guest import policies
 from orchestrator.guest.calls import FREQUENCY_CHANGES
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from orchestrator.channel.protocol import PolicyPacket
     from orchestrator.guest.clock import VCpuClock
 
+T = TypeVar("T")
+
 _POLL_S = 0.5
+_REPEATS = 9
+"""How often a request is repeated that is not answered. A busy host drops answers that
+would be late."""
+_STEPPING = (Unit.SCALE_UP, Unit.SCALE_DOWN)
+"""What is not repeated: the host may have obeyed."""
 _LASTING = "; in effect until this command ends"
 
 
@@ -29,7 +37,11 @@ def set_frequency(options: Namespace, reporter: Reporter) -> None:
     vcpu, change = options.vcpu, options.change
 
     def request(clock: VCpuClock) -> None:
-        clock.change(FREQUENCY_CHANGES[change])
+        unit = FREQUENCY_CHANGES[change]
+        if unit in _STEPPING:
+            clock.change(unit)
+        else:
+            _repeat(lambda: clock.change(unit))
         text = f"vCPU {vcpu}: {change}, acknowledged{_lasting(options)}"
         reporter.write(text, vcpu=vcpu, asked=change, answer="ack")
 
@@ -44,21 +56,23 @@ def query(options: Namespace, reporter: Reporter) -> None:
     vcpu = options.vcpu
     with open_any_clock(options, vcpu) as clock:
         if options.what == "freq" and vcpu is None:
-            reporter.show_frequencies(clock.query_freqs())
+            reporter.show_frequencies(_repeat(clock.query_freqs))
             _note_limit()
         elif options.what == "freq":
-            reporter.show_frequencies({vcpu: clock.query_freq(vcpu)})
+            khz = _repeat(lambda: clock.query_freq(vcpu))
+            reporter.show_frequencies({vcpu: khz})
         elif vcpu is None:
-            reporter.show_capabilities(clock.query_all_caps())
+            reporter.show_capabilities(_repeat(clock.query_all_caps))
             _note_limit()
         else:
-            reporter.show_capabilities({vcpu: clock.query_caps(vcpu)})
+            capabilities = _repeat(lambda: clock.query_caps(vcpu))
+            reporter.show_capabilities({vcpu: capabilities})
 
 
 def energy(options: Namespace, reporter: Reporter) -> None:
     """Show what the VM draws and saves."""
     with open_any_clock(options) as clock:
-        reporter.show_energy(clock.query_energy())
+        reporter.show_energy(_repeat(clock.query_energy))
 
 
 def send_policy(options: Namespace, reporter: Reporter) -> None:
@@ -66,7 +80,7 @@ def send_policy(options: Namespace, reporter: Reporter) -> None:
     policy = build_policy(options)
 
     def send(clock: VCpuClock) -> None:
-        clock.send_policy(policy)
+        _repeat(lambda: clock.send_policy(policy))
         vcpus = ",".join(map(str, options.vcpus))
         reporter.write(
             f"{options.kind} policy for vCPU{'s' if len(options.vcpus) > 1 else ''}"
@@ -109,6 +123,14 @@ def build_policy(options: Namespace) -> PolicyPacket:
     if kind is PolicyKind.TRAFFIC:
         return policy
     return policies.set_hours(policy, options.busy, options.quiet, options.by_traffic)
+
+
+def _repeat(request: Callable[[], T]) -> T:
+    """Make a request until it is answered, but not for ever."""
+    for _ in range(_REPEATS):
+        with suppress(AnswerMissing):
+            return request()
+    return request()
 
 
 def _lasting(options: Namespace) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.channel.protocol import GENERATION_464
+from orchestrator.guest.clock import CONNECT_TIMEOUTS
 from orchestrator.guest.port import PORT_NAME
 from tests.guest.energy_figures import ENERGY, FIGURES
 from tests.guest.pseudo_port import PseudoPort
@@ -254,20 +257,22 @@ def test_dts_a_vm_without_ports_is_an_error_with_a_hint(tmp_path: Path) -> None:
         assert "hint: add the VM's channels on the host: vmpower domain" in err
 
 
-def test_a_host_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
-    silent, other = os.openpty()
-    links = tmp_path / "virtio-ports"
-    links.mkdir()
-    name = "virtio.serial.port.poweragent.0"
-    (links / name).symlink_to(os.ttyname(other))
-    words = ("--timeout", "0.01", "--devices", tmp_path)
-    status, _, err = run(*words, "set", "0", "min")
-    assert (status, "no answer from the host within 0.01 s: min for vCPU 0" in err) == (
-        3,
-        True,
-    )
-    os.close(silent)
-    os.close(other)
+@pytest.mark.parametrize(("asked", "sent"), [("min", 10), ("up", 1)])
+def test_a_host_that_does_not_answer_is_unreachable(
+    tmp_path: Path, asked: str, sent: int
+) -> None:
+    host, guest = socket.socketpair()
+    with host, guest:
+        with PseudoPort(tmp_path, 0, guest):
+            words = ("--timeout", "0.01", "--devices", tmp_path, "set", "0", asked)
+            status, _, err = run(*words)
+        received = len(host.recv(65_536))
+    missing = f"no answer from the host within 0.01 s: {asked} for vCPU 0"
+    assert (status, missing in err) == (3, True)
+    # After CONNECT and the requests that find out whether the host answers; a step is
+    # requested once, because the host may have obeyed.
+    packets = 1 + len(CONNECT_TIMEOUTS) + sent
+    assert received == packets * GENERATION_464.size_bytes
 
 
 def test_a_port_without_access_is_permission_denied(tmp_path: Path) -> None:
