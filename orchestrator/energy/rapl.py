@@ -72,4 +72,6 @@ class Ramp:
     def at(self, now_s: float) -> float:
         """Return what one CPU has drawn at a time; it never falls."""
         share = min(1.0, max(0.0, (now_s - self._began_s) / self._duration_s))
-        return self._before + share * (self._after - self._before)
+        joules = self._before + share * (self._after - self._before)
+        # The sum may be rounded up.
+        return min(joules, self._after)

@@ -7,7 +7,7 @@ import random
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.energy.rapl import (
@@ -75,6 +75,7 @@ def test_a_guest_gets_what_its_domain_drew(
     assert given_j == pytest.approx(drawn, rel=0.02)
 
 
+@example([(0.5, 12.0, 1.0, 1.0), (1.0, 0.5, 1.75, 0.5), *[(0.0, 0.0, 1.0, 1.0)] * 2])
 @given(INTERVALS)
 def test_a_counter_never_falls(
     intervals: list[tuple[float, float, float, float]],
