@@ -253,12 +253,16 @@ class Guest:
                 data += piece
         return data
 
-    async def exchange(self, packet: bytes) -> bytes:
+    async def exchange(self, packet: bytes, size: int | None = None) -> bytes:
         """Send a packet until it is answered.
 
         The monitor drops an answer that would be late, as on a busy machine, and counts
         it. Only then is the packet repeated. So each packet is answered or counted, and
         the next answer belongs to the next packet.
+
+        Args:
+            packet: what is sent.
+            size: of the answer; None: that of the packet.
         """
         async with asyncio.timeout(TIMEOUT_S):
             while True:
@@ -267,7 +271,7 @@ class Guest:
                 while self._count_lost() == lost:
                     with contextlib.suppress(BlockingIOError):
                         self.sock.recv(1, socket.MSG_PEEK)
-                        return await self.receive(len(packet))
+                        return await self.receive(size or len(packet))
                     await asyncio.sleep(0.001)
 
     async def request(self, unit: int, vcpu: int = 0, core_type: int = 0) -> str:

@@ -147,8 +147,7 @@ def test_replies_are_in_the_order_of_the_requests(monitor: InProcessMonitor) -> 
 @with_monitor
 async def test_main_writes_what_the_monitor_replies(main: MonitorHarness) -> None:
     async def ask() -> bytes:
-        await guest.send(query())
-        return await guest.receive(ENERGY_REPLY.size)
+        return await guest.exchange(query(), ENERGY_REPLY.size)
 
     guest = main.simple()
     assert await ask() == REFUSAL
@@ -167,7 +166,6 @@ async def test_a_domain_that_is_defined_again_begins_without_figures(
     main.monitor.send(ForgetDomain(UUID))
     main.define_domain(0)
     guest = main.open_channel()
-    await guest.send(query())
-    assert await guest.receive(ENERGY_REPLY.size) == REFUSAL
+    assert await guest.exchange(query(), ENERGY_REPLY.size) == REFUSAL
     # Nothing is written for a domain that the monitor does not know.
     main.monitor.write_energy(DomainId("another"), FIGURES)
