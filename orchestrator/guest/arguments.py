@@ -66,8 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=parse_seconds,
         default=TIMEOUT_S,
         metavar="SECONDS",
-        help="How long to wait for an answer (default: %(default)s). What is not answered"
-        " is repeated up to nine times, except for steps up and down.",
+        help="How long to wait for an answer (default: %(default)s). Requests without"
+        " an answer are repeated up to nine times, except for steps up and down.",
     )
     parser.add_argument(
         "--vm-name",
