@@ -20,7 +20,7 @@ from orchestrator.power.journal import JOURNAL_NAME, Journal
 from orchestrator.power.mechanisms.limits import PREFERENCE
 from orchestrator.power.steps import read_steps
 from orchestrator.power.sysfs import CpuTree
-from tests.daemon.drift_on_linux import CPU, WAIT_S, Scenario, begin, read, write
+from tests.daemon.drift_on_linux import CPU, Scenario, begin, read, write
 from tests.power.registers import requested_khz
 from tests.rig.waiting import wait_for
 
@@ -53,7 +53,7 @@ def is_set(khz: int) -> bool:
 
 def wait_until_set(khz: int) -> None:
     try:
-        wait_for(lambda: is_set(khz), f"{khz} kHz in the registers", timeout_s=WAIT_S)
+        wait_for(lambda: is_set(khz), f"{khz} kHz in the registers")
     except TimeoutError as error:
         found = f"{requested_khz(1)}, {settings(*LIMITS)}"
         raise TimeoutError(f"{error}; found {found}") from None
@@ -145,7 +145,6 @@ def play_scenarios_and_ends() -> None:
             wait_for(
                 lambda: settings(*LIMITS, PREFERENCE) == before,
                 f"{before} after {end.__name__}",
-                timeout_s=WAIT_S,
             )
         report(end.__name__)
 
@@ -163,7 +162,6 @@ def play_modes() -> None:
             wait_for(
                 partial(is_read, "scaling_governor", governor),
                 f"the governor {governor}",
-                timeout_s=WAIT_S,
             )
             wait_until_set(steps().lowest_khz)
             it.wait_for(Unit.SCALE_MIN, Answer.ACK)

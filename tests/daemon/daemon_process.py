@@ -53,14 +53,12 @@ class DaemonProcess:
         *,
         config: str = "",
         power: str = "",
-        start_timeout_s: float = DEADLINE_S,
         access: str = "auto",
         resync_s: float = 30.0,
         release_after_s: float = 30.0,
     ) -> None:
         self.uri = uri
         self.sysfs_root = sysfs_root
-        self._start_timeout_s = start_timeout_s
         # Short: a socket's path has 107 bytes, and pytest's directories are long.
         self.run_dir = Path(tempfile.mkdtemp(prefix="vmp-", dir="/tmp"))
         self.config = self.run_dir / "config" / "vmpower.toml"
@@ -128,8 +126,7 @@ class DaemonProcess:
             TimeoutError: it does not, or has exited.
         """
         self.launch(*more)
-        timeout_s = self._start_timeout_s
-        wait_for(self._answers, "vmpowerd answers", timeout_s=timeout_s)
+        wait_for(self._answers, "vmpowerd answers")
 
     def _answers(self) -> bool:
         assert self._process is not None
@@ -164,7 +161,7 @@ class DaemonProcess:
         return wait_for(find, "the daemon's status", timeout_s=timeout_s)
 
     def wait_for_channel(
-        self, domain: str, number: int, state: str, *, timeout_s: float = 20.0
+        self, domain: str, number: int, state: str, *, timeout_s: float = DEADLINE_S
     ) -> Channel:
         """Wait until a channel is in a state."""
         try:

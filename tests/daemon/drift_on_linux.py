@@ -24,14 +24,12 @@ from tests.daemon.libvirt_test_guests import (
     GuestEnd,
     write_driver_file,
 )
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CPU = Path("/sys/devices/system/cpu/cpu1")
-WAIT_S = 120.0
-"""An emulated machine is slow, above all in importing modules."""
 LOWEST, MIDDLE, TURBO = 1_200_000, 2_000_000, 3_001_000
 
 
@@ -48,7 +46,7 @@ def check_setting(name: str, value: object) -> None:
 
 
 def wait_for_setting(name: str, value: object) -> None:
-    wait_for(lambda: read(name) == str(value), f"{name} {value}", timeout_s=WAIT_S)
+    wait_for(lambda: read(name) == str(value), f"{name} {value}")
 
 
 class Scenario:
@@ -63,7 +61,7 @@ class Scenario:
 
     def wait_for(self, unit: Unit, answer: Answer) -> None:
         what = f"{answer.name} for {unit.name}"
-        wait_for(lambda: self.request(unit) is answer, what, timeout_s=WAIT_S)
+        wait_for(lambda: self.request(unit) is answer, what)
 
     def wait_for_drift(self) -> str:
         def find() -> str | None:
@@ -71,10 +69,10 @@ class Scenario:
             # Not listed: it was just switched on again.
             return next((cpu["drift"] for cpu in cpus if cpu["pcpu"] == 1), None)
 
-        return wait_for(find, "a drift", timeout_s=WAIT_S)
+        return wait_for(find, "a drift")
 
     def retake(self) -> None:
-        with ControlClient(self.daemon.socket) as client:
+        with ControlClient(self.daemon.socket, timeout_s=DEADLINE_S) as client:
             client.retake(1)
 
 
@@ -93,10 +91,9 @@ def begin(power: str = "") -> Iterator[Scenario]:
                 resync_s=1.0,
                 release_after_s=1.0,
                 power=power,
-                start_timeout_s=WAIT_S,
             ) as daemon,
         ):
-            daemon.wait_for_channel("g", 0, "open", timeout_s=WAIT_S)
+            daemon.wait_for_channel("g", 0, "open")
             guest.accept()
             scenario = Scenario(daemon, guest)
             scenario.wait_for(Unit.SCALE_MIN, Answer.ACK)

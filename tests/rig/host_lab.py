@@ -36,7 +36,7 @@ from tests.rig.acpi import MAX_CPUS, STEPS_KHZ
 from tests.rig.guest import Guest, GuestHost, GuestSpec
 from tests.rig.lab import distribution_files, run_lab_machine, start_lab_image
 from tests.rig.labs import ACPI_CPUFREQ
-from tests.rig.waiting import LAB_DEADLINE_S
+from tests.rig.waiting import IN_LAB, LAB_DEADLINE_S
 
 if TYPE_CHECKING:
     from examples.guests.initramfs import Initramfs
@@ -146,7 +146,7 @@ def run_module_in_host_lab(
 
 
 def _start(lab: Lab, command: str) -> Initramfs:
-    image = start_lab_image(lab, _WORK + command, more_modules=VIRTIO_MODULES)
+    image = start_lab_image(lab, _WORK + IN_LAB + command, more_modules=VIRTIO_MODULES)
     _add_checkout(image)
     image.add_data("etc/passwd", _PASSWD)
     image.add_data("etc/group", _GROUP)

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.rig.waiting import DEADLINE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -24,7 +26,6 @@ _TREE = Path("/sys/devices/system/cpu/cpufreq")
 _CPUS = 4
 _SETTINGS = ("scaling_governor", "scaling_min_freq", "scaling_max_freq")
 _LOG = Path("/daemon.log")
-_DEADLINE_S = 900
 _INTERVAL_S = 0.02
 _MARK = "FACTS "
 
@@ -74,7 +75,7 @@ class WatchedDaemon:
 
     def watch(self, is_over: Callable[[list[list[str]]], bool]) -> None:
         """Collect the frequencies of all CPUs until a condition is true of them."""
-        deadline = time.monotonic() + _DEADLINE_S
+        deadline = time.monotonic() + DEADLINE_S
         never = threading.Event()
         while (
             not is_over(self._seen) and time.monotonic() < deadline and self.is_running
@@ -96,7 +97,7 @@ class WatchedDaemon:
         """
         if self.is_running:
             self._process.send_signal(signal.SIGTERM)
-        status = self._process.wait(timeout=60)
+        status = self._process.wait(DEADLINE_S)
         path = Path(console)
         guest = path.read_text(errors="replace") if path.exists() else "no guest"
         facts = [self._seen, status, self._before, read_settings(), *more]
