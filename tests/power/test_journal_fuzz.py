@@ -92,7 +92,7 @@ class Host:
         settings = {
             str(self.path(number, name).relative_to(self.directory))
             for number in range(4)
-            for name in (GOVERNOR, SPEED)
+            for name in ORIGINALS
         }
         return {
             name: value
