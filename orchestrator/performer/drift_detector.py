@@ -18,7 +18,7 @@ from orchestrator import events
 from orchestrator.system.power_managers import find_running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from orchestrator.controller.actions import VerifyGroups
     from orchestrator.monitor.client.views import Grant
@@ -40,6 +40,7 @@ class DriftDetector:
         held_groups: HeldGroups,
         grant_of: Callable[[int], Grant],
         calls: CallPool,
+        key: Hashable,
         post: Callable[[events.GroupDrifted | events.DriverReplaced], None],
         obtained: ObtainedFrequencies,
     ) -> None:
@@ -49,12 +50,13 @@ class DriftDetector:
             held_groups: the groups.
             grant_of: returns what was last set for a group.
             calls: runs the calls about clock groups.
+            key: of its calls there.
             post: receives the differences; nothing is posted for unchanged groups.
             obtained: gets the frequencies at which they run.
         """
         self._held_groups = held_groups
         self._grant_of = grant_of
-        self._calls = calls
+        self._calls, self._key = calls, key
         self._post = post
         self._obtained = obtained
         self._loop = asyncio.get_running_loop()
@@ -69,7 +71,7 @@ class DriftDetector:
     def _submit(self, groups: tuple[int, ...]) -> None:
         grants = {number: self._grant_of(number) for number in groups}
         work = partial(self._work_verify, grants)
-        self._calls.submit(("verify", groups), "verify", work)
+        self._calls.submit(self._key, f"verify {groups}", work)
 
     def _work_verify(self, grants: Mapping[int, Grant]) -> None:
         found = []

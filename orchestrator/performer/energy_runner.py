@@ -8,7 +8,7 @@ Plans are made when domains have changed, and every half minute because limits m
 
 A sample is taken each second while frequencies change, requests are only observed, or a
 client reads the figures; else every five seconds: for how long each step was granted is
-known exactly, so that nothing is gained. A change is noticed in the next second.
+known exactly, so that nothing is gained.
 
 Synchronization: the asyncio thread only, except for `_work`, which runs in the thread.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +29,7 @@ from orchestrator.performer.call_pool import CallPool
 from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler
 from orchestrator.performer.grant_reader import GrantReader, Grants
 from orchestrator.sampling.qemu_times import PROC
+from orchestrator.system.ticks import next_tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,6 +49,7 @@ _STEADY = 5
 """Intervals from one sample to the next while nothing changes."""
 _READ_LATELY = 15
 """Intervals during which a client may read again."""
+_NEVER_S = -math.inf
 
 
 class GrantTable(Grants, Protocol):
@@ -94,10 +97,8 @@ class EnergyRunner:
         self._loop = asyncio.get_running_loop()
         self._pool: CallPool | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._planned = self._sampled = _REPLAN_AFTER
-        """How many intervals ago."""
-        self._read = _READ_LATELY
-        """How many intervals ago a client read."""
+        self._planned_s = self._read_s = _NEVER_S
+        """When the last plan was made, and when a client read, by the loop's clock."""
         self._is_sampling = False
         """Whether the thread is busy with a sample, or has not begun."""
         self._running: Mapping[DomainId, object] = {}
@@ -127,7 +128,7 @@ class EnergyRunner:
     def update(self) -> None:
         """Start or stop, as configured."""
         if self.is_enabled and self._timer is None:
-            self._planned = _REPLAN_AFTER
+            self._planned_s = _NEVER_S
             self._last = None
             self._pool = self._pool or CallPool("energy", size=1)
             file = self._inventory.config.energy.calibration_file
@@ -160,29 +161,39 @@ class EnergyRunner:
 
     def note_reader(self) -> None:
         """Note that a client reads the figures: it may soon read again."""
-        self._read = 0
+        self._read_s = self._loop.time()
+        # A timer that is due may not have fired yet.
+        if (
+            self._timer is not None
+            and self._timer.when() > self._read_s + self.interval_s
+        ):
+            self._tick_after(1)
+
+    def _tick_after(self, intervals: int) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        when_s = next_tick(self._loop.time(), intervals * self.interval_s)
+        self._timer = self._loop.call_at(when_s, self._tick)
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(self.interval_s, self._tick)
-        self._planned += 1
-        self._sampled += 1
-        self._read += 1
         if self._pool is None or self._is_sampling:
+            self._tick_after(1)
             return
         grants = self._grants.read(energy_plans.list_taken(self._inventory))
-        if not self._is_due(grants):
-            return
-        self._is_sampling = True
-        self._sampled = 0
+        last = self._last
         self._last = job = self._make_job(self._find_change(), grants)
+        most = min(_STEADY, int(self._most_s / self.interval_s))
+        self._tick_after(most if most and self._is_steady(last, job) else 1)
+        self._is_sampling = True
         self._pool.submit("energy", "sample", partial(self._work, job))
 
-    def _is_due(self, grants: Mapping[int, GroupGrant]) -> bool:
-        last = self._last
-        if last is None or last.grants != grants or last.votes_khz:
-            return True
-        most = min(_STEADY, int(self._most_s / self.interval_s))
-        return self._read < _READ_LATELY or self._sampled >= most
+    def _is_steady(self, last: EnergyJob | None, job: EnergyJob) -> bool:
+        is_read = self._is_within(_READ_LATELY, self._read_s)
+        is_same = last is not None and last.grants == job.grants
+        return is_same and not is_read and not job.votes_khz
+
+    def _is_within(self, intervals: int, since_s: float) -> bool:
+        return self._loop.time() - since_s < intervals * self.interval_s
 
     def _find_change(self) -> HostPlan | None:
         """Return what runs where if that has changed, or may have."""
@@ -191,9 +202,9 @@ class EnergyRunner:
             placements is not self._running[uuid]
             for uuid, placements in running.items()
         )
-        if not is_changed and self._planned < _REPLAN_AFTER:
+        if not is_changed and self._is_within(_REPLAN_AFTER, self._planned_s):
             return None
-        self._planned = 0
+        self._planned_s = self._loop.time()
         self._running = running
         self.ledger.keep(self._inventory.domains)
         return energy_plans.build_plan(self._inventory)

@@ -23,6 +23,7 @@ from orchestrator.history.collector import ChannelCounts, Collector, DomainCount
 from orchestrator.history.holds import Hold, HoldCause, VCpuState, find_holds
 from orchestrator.history.minute import EventRow, Requests
 from orchestrator.performer.call_pool import CallPool
+from orchestrator.system.ticks import wait_for_tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +155,7 @@ class HistoryKeeper:
     async def _run(self) -> None:
         while True:
             for _ in range(SAMPLES_PER_MINUTE):
-                await asyncio.sleep(SAMPLE_S)
+                await wait_for_tick(SAMPLE_S)
                 await self._sample()
             self._finish_minute()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import events
 from orchestrator.power import hotplug
+from orchestrator.system.ticks import wait_for_tick
 
 if TYPE_CHECKING:
     import socket
@@ -75,7 +76,7 @@ class HostWatch:
     async def _verify_regularly(self) -> None:
         asleep_s = read_suspended_s()
         while True:
-            await asyncio.sleep(self._interval_s())
+            await wait_for_tick(self._interval_s())
             before_s, asleep_s = asleep_s, read_suspended_s()
             if asleep_s - before_s > SUSPENDED_S:
                 logger.info("the host resumed from suspend")

@@ -68,6 +68,10 @@ MAX_POWER_CALL_S = 1.0
 """Longer than any change of a governor takes on a working kernel."""
 MONITOR_RETRY_S = 0.5
 """When to try again after the monitor could not be started."""
+_READINGS = "readings"
+"""Key of the calls that read limits, change them, or verify groups. Outcomes arrive in
+order; and threads that read small files at once mostly wait for the interpreter's
+lock."""
 
 
 class Performer:
@@ -149,7 +153,12 @@ class Performer:
             actions.UnpinGroup: self._unpin,
             actions.DropGroup: self._journal,
             actions.VerifyGroups: DriftDetector(
-                held.groups, monitor.grant_of, self._power_calls, post, obtained
+                held.groups,
+                monitor.grant_of,
+                self._power_calls,
+                _READINGS,
+                post,
+                obtained,
             ).verify,
             **dict.fromkeys(get_args(Decided), monitor.send),
             CloseChannel: self._close_channel,
@@ -312,10 +321,9 @@ class Performer:
     def _read_limits(
         self, numbers: Collection[int], *, is_complete: bool = False
     ) -> None:
-        # With the key of the changes, so that the outcomes arrive in order.
         kind = "read all" if is_complete else f"read {len(numbers)}"
         work = partial(self._work_read_limits, numbers, is_complete=is_complete)
-        self._power_calls.submit("limits", kind, work)
+        self._power_calls.submit(_READINGS, kind, work)
 
     def _work_read_limits(self, numbers: Collection[int], *, is_complete: bool) -> None:
         limits = self._held_limits.refresh(numbers, is_complete=is_complete)
@@ -323,7 +331,7 @@ class Performer:
 
     def _hold_limits(self, action: actions.HoldLimits) -> None:
         self._limit_changes.append(action)
-        self._power_calls.submit("limits", "hold", self._work_hold_limits)
+        self._power_calls.submit(_READINGS, "hold", self._work_hold_limits)
 
     def _work_hold_limits(self) -> None:
         """Hold everything that waits, with one journal write, as `_work_journal`."""

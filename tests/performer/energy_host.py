@@ -56,8 +56,6 @@ class EnergyHost:
         self.now_s = 100.0
         self.grants: dict[int, int] = {}
         self.writes = 1
-        self.grant_reads = 0
-        """How often that of the first clock group was read."""
         self.votes: dict[tuple[DomainId, int], int] = {}
         self.energy_uj = 1_000_000
         self._ran_ns: dict[tuple[int, int], int] = {}
@@ -100,7 +98,6 @@ class EnergyHost:
     # What the monitor knows
 
     def grant_of(self, group: int) -> Grant:
-        self.grant_reads += group == 0
         return Grant(self.grants.get(group), self.writes)
 
     def grant_times(self, group: int) -> GrantTimes:  # noqa: ARG002

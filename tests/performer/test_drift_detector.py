@@ -60,7 +60,7 @@ def verify(
         posted: list[object] = []
         calls = InlineCalls("power", size=1)
         detector = DriftDetector(
-            groups, lambda _: Grant(None, 0), calls, posted.append, obtained
+            groups, lambda _: Grant(None, 0), calls, "verify", posted.append, obtained
         )
         detector.verify(VerifyGroups(tuple(numbers)))
         assert posted == []

@@ -46,6 +46,7 @@ from orchestrator.monitor.link.commands import (
 from orchestrator.monitor.link.messages import VERSION
 from orchestrator.monitor.link.table import SharedTable, create_table
 from orchestrator.system import open_files
+from orchestrator.system.ticks import next_tick
 from orchestrator.values.domain import DomainId
 
 if TYPE_CHECKING:
@@ -271,7 +272,8 @@ class Monitor:
     def _beat_later(self, heartbeat: Heartbeat, delay_s: float) -> None:
         self._stop_beating()
         loop = asyncio.get_running_loop()
-        self._next_beat = loop.call_later(delay_s, self._beat, heartbeat)
+        when_s = next_tick(loop.time(), delay_s)
+        self._next_beat = loop.call_at(when_s, self._beat, heartbeat)
 
     def _stop_beating(self) -> None:
         if self._next_beat is not None:

@@ -124,7 +124,7 @@ class SetspeedMechanism:
             word = first_line(tree.read_fd(fd, group.path(_SETSPEED)))
         except SysfsError:
             return None
-        if grant_khz is None or not word.isdigit():
+        if grant_khz is None or not word.isdigit() or int(word) == grant_khz:
             return None
         ends = (group.path(f"scaling_{end}_freq") for end in ("min", "max"))
         limits = Limits.of(*map(tree.read_khz, ends))
@@ -175,7 +175,7 @@ def _may_become(
     (multiples of 78.7 MHz).
     """
     within = min(max(grant_khz, limits.min_khz), limits.max_khz)
-    if khz in (grant_khz, within, window_of(steps, limits).fit(grant_khz)):
+    if khz in (within, window_of(steps, limits).fit(grant_khz)):
         return True
     is_near = abs(khz - grant_khz) < STEP_KHZ
     return is_near and steps.down_from(grant_khz) < khz < steps.up_from(grant_khz)
