@@ -21,6 +21,7 @@ done
 """
 PROGRAM = """
 from orchestrator.control.client import ControlClient
+from tests.rig.waiting import DEADLINE_S
 from tests.rig.watched_daemon import RUN_DIR, WatchedDaemon
 
 LOWEST, HIGHEST = "1200000", "3001000"
@@ -33,7 +34,7 @@ daemon = WatchedDaemon(URI, "scaling_setspeed")
 daemon.watch(is_busy_again)
 channels = []
 if daemon.is_running:
-    with ControlClient(RUN_DIR / "vmpower.sock", timeout_s=60) as client:
+    with ControlClient(RUN_DIR / "vmpower.sock", timeout_s=DEADLINE_S) as client:
         (domain,) = client.status()["domains"]
         channels = domain["channels"]
 daemon.stop(CONSOLE, channels)
