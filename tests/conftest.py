@@ -12,10 +12,13 @@ from hypothesis import HealthCheck, settings
 from orchestrator.channel.protocol.generations import Generation
 from tests.properties import FUZZ_EXAMPLES
 from tests.rig.labs import Lab
+from tests.rig.waiting import LAB_DEADLINE_S
 
 _TESTS = Path(__file__).parent
 _SLOW = {_TESTS / name for name in ("bench", "daemon", "packaging", "reliability")}
 """Their tests start daemons or build packages: half of the time of all but the rig."""
+
+_LAB_TIMEOUT_S = LAB_DEADLINE_S + 300
 
 # No example has a time limit, nor has drawing it: machines are loaded.
 _UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -57,10 +60,11 @@ def _do_nothing(_number: int, _frame: object) -> None:
 @pytest.hookimpl(tryfirst=True)  # before -m deselects by marker
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests by their directory; run linters first and the rig last."""
+    """Mark tests by what they need and take; run linters first and the rig last."""
     for item in items:
         if item.get_closest_marker("lab"):
             item.add_marker(pytest.mark.rig)
+            item.add_marker(pytest.mark.timeout(_LAB_TIMEOUT_S))
         if not _SLOW.isdisjoint(item.path.parents):
             item.add_marker(pytest.mark.slow)
     items.sort(key=_rank)  # stable: the order within a file stays

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.packaging.debian_guest import Outcome
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(3_600)]
+pytestmark = pytest.mark.lab
 
 HERE = Path(__file__).parent
 RELEASES = {"trixie": NATIVE, "bookworm": 12}
