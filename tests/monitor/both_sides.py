@@ -196,6 +196,23 @@ class BothSides:
             drift = e.GroupDrifted(group, change, grant.writes, (), self._readings)
             self.drifts.append(drift)
 
+    def verify(self) -> None:
+        """Let main verify the groups that are taken.
+
+        Half a second passes after a reading with a difference. Main processes within
+        milliseconds what the kernel notified it of before, and the monitor the commands
+        that follow.
+        """
+        groups = self.inventory.groups.values()
+        if self.drifts or any(group.suspicion for group in groups):
+            while self.drifts:
+                self.receive_drift()
+            while self.topologies:
+                self.notice()
+            while self.commands:
+                self.apply()
+        self.react(e.VerificationDue())
+
     def receive_drift(self) -> None:
         """Let main process one confirmed drift."""
         self.react(self.drifts.popleft())

@@ -76,7 +76,7 @@ class BothSidesMachine(RuleBasedStateMachine):
 
     @rule()
     def verify(self) -> None:
-        self.sides.react(e.VerificationDue())
+        self.sides.verify()
 
     @rule(cpu=CPU)
     def retake(self, cpu: int) -> None:
