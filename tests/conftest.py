@@ -18,6 +18,8 @@ _TESTS = Path(__file__).parent
 _SLOW = {_TESTS / name for name in ("bench", "daemon", "packaging", "reliability")}
 """Their tests start daemons or build packages: half of the time of all but the rig."""
 
+_LONGEST = {"test_chain.py", "test_p_state_chain.py"}
+"""A nested QEMU, emulated in an emulated machine."""
 _LAB_TIMEOUT_S = LAB_DEADLINE_S + 300
 
 # No example has a time limit, nor has drawing it: machines are loaded.
@@ -73,4 +75,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     if item.path.name == "test_linters.py":
         return 0
-    return 2 if item.get_closest_marker("rig") else 1
+    if not item.get_closest_marker("rig"):
+        return 1
+    # The longest first: workers that share them end at about the same time.
+    return 2 if item.path.name in _LONGEST else 3
