@@ -291,8 +291,8 @@ class Daemon:
         return self._inventory.config
 
     def _uuid_of(self, name: str) -> str:
-        domains = self._inventory.domains.items()
-        return next((uuid for uuid, it in domains if it.spec.name == name), "")
+        record = self._inventory.find_domain(name)
+        return record.spec.uuid if record else ""
 
     def _vote_by_policy(self, uuid: DomainId, vcpu: int, khz: int | None) -> None:
         self._monitor.send(SetPolicyVote(uuid, vcpu, khz or NO_VOTE))

@@ -117,6 +117,7 @@ def on_described(inventory: Inventory, event: events.DomainDescribed) -> list[Ac
         )
     touched = record.used_groups()
     old, record.spec = record.spec, spec
+    inventory.note_name(record, old.name)
     if spec.run != old.run:
         # Its policies end even if the daemon never saw it off.
         actions += policy_subjects.forget(record)

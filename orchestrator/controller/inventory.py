@@ -70,6 +70,8 @@ class Inventory:
     channels_at: dict[str, set[ChannelKey]] = field(default_factory=dict)
     """The channels of running domains by socket: by path, and by identity; see
     `shared_sockets`."""
+    _uuids: dict[str, DomainId] = field(default_factory=dict)
+    """By name of a domain: each event names one."""
     _domains_in: dict[int, set[DomainId]] = field(default_factory=dict)
     """Active domains with a vCPU or a following thread in each clock group, so that a
     decision about one group does not cost a check of every domain of the host."""
@@ -82,6 +84,18 @@ class Inventory:
     floating vCPUs, threads. Kept only for `[host] idle_cpus`."""
     _users: Counter[PCpu] = field(default_factory=Counter)
     """How many domains use a CPU like that."""
+
+    def find_domain(self, name: str) -> DomainRecord | None:
+        """Return the domain of a name, or None if there is no such domain."""
+        uuid = self._uuids.get(name)
+        return None if uuid is None else self.domains.get(uuid)
+
+    def note_name(self, record: DomainRecord, old: str) -> None:
+        """Note the name of a domain that had another one, or is new."""
+        uuid = record.spec.uuid
+        if self._uuids.get(old) == uuid:
+            del self._uuids[old]
+        self._uuids[record.spec.name] = uuid
 
     def channel(self, uuid: DomainId, number: int) -> ChannelRecord | None:
         """Return a channel, or None if there is no such domain or channel."""
@@ -195,6 +209,8 @@ class Inventory:
             vCPU that is pinned into them.
         """
         record = self.domains.pop(uuid)
+        if self._uuids.get(record.spec.name) == uuid:
+            del self._uuids[record.spec.name]
         self._leave(record)
         return record, self._use_elsewhere(uuid, frozenset())
 

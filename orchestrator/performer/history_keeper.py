@@ -153,6 +153,8 @@ class HistoryKeeper:
             self._store.close()
 
     async def _run(self) -> None:
+        # A daemon that has just started connects channels first.
+        await asyncio.sleep(SAMPLE_S)
         while True:
             for _ in range(SAMPLES_PER_MINUTE):
                 await wait_for_tick(SAMPLE_S)

@@ -64,11 +64,10 @@ class VirtualPackages:
         return in_units(ramp.at(self._now_s()) * self._count_cpus(pcpu))
 
     def _find(self, name: str) -> DomainRecord | None:
-        config = self._inventory.config
-        for record in self._inventory.domains.values():
-            if record.spec.name == name and record.spec.state.is_active:
-                return record if record.rights(config)["rapl"].value else None
-        return None
+        record = self._inventory.find_domain(name)
+        if record is None or not record.spec.state.is_active:
+            return None
+        return record if record.rights(self._inventory.config)["rapl"].value else None
 
     def _count_cpus(self, pcpu: int) -> int:
         """Return how many CPUs QEMU counts in the package of a CPU.

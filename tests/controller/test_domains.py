@@ -347,3 +347,24 @@ def test_metadata_bounds_reach_the_monitor_at_once() -> None:
     # Nothing may change its frequencies any more, so they are not held either.
     host.settle()
     assert host.held_groups == set()
+
+
+def test_a_domain_is_found_by_the_name_that_it_has_now() -> None:
+    one, two = domain("one"), domain("two")
+    host = running(one, two)
+
+    def found(name: str) -> str | None:
+        record = host.inventory.find_domain(name)
+        return record.spec.uuid if record else None
+
+    assert (found("one"), found("two"), found("three")) == (one.uuid, two.uuid, None)
+    # The first one is renamed, and the second one gets its name.
+    host.react(e.DomainDescribed(replace(one, name="three"), NOW_NS))
+    host.react(e.DomainDescribed(replace(two, name="one"), NOW_NS))
+    assert (found("one"), found("two"), found("three")) == (two.uuid, None, one.uuid)
+    # The news of two that exchange their names arrive one after the other.
+    host.react(e.DomainDescribed(replace(one, name="one"), NOW_NS))
+    host.react(e.DomainDescribed(replace(two, name="three"), NOW_NS))
+    assert (found("one"), found("three")) == (one.uuid, two.uuid)
+    host.react(e.DomainVanished(one.uuid))
+    assert (found("one"), found("three")) == (None, two.uuid)
