@@ -16,10 +16,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from orchestrator.control.client import ControlClient, DaemonUnreachable
+from orchestrator.errors import ControlError
 from tests.rig.waiting import DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
@@ -143,8 +145,18 @@ class DaemonProcess:
             return client.status()
 
     def domain(self, name: str) -> Domain:
+        """Return a domain, as soon as the daemon knows it."""
+
+        def find() -> Domain | None:
+            try:
+                return client.domain(name)
+            except ControlError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                return None
+
         with ControlClient(self.socket, timeout_s=DEADLINE_S) as client:
-            return client.domain(name)
+            return wait_for(find, f"the domain {name}")
 
     def wait_for(
         self, query: Callable[[Status], T], *, timeout_s: float = DEADLINE_S
