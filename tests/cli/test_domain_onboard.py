@@ -367,7 +367,8 @@ def test_dpdks_test_suite_passes_with_a_channel_added_while_booting(
         assert onboarded.exit_code == 0, onboarded.output
         with EchoHost([guest.channel_path(0)]) as echo:
             assert guest.console.wait_for("Test ") == "Test OK"
-            echo.wait_for_units(UNITS)
+            echo.wait_for_packets(1 + len(UNITS))  # CONNECT is one
+        assert tuple(echo.units) == UNITS
     finally:
         guest.remove()
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from tests.rig.waiting import connect, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from types import TracebackType
 
 PACKET_BYTES = 464
@@ -64,15 +64,6 @@ class EchoHost:
     def units(self) -> list[int]:
         """The units of the requests so far, without CONNECT."""
         return [packet.unit for packet in self.packets if packet.command != _CONNECT]
-
-    def wait_for_units(self, expected: Sequence[int]) -> None:
-        """Wait for requests with these units, in this order.
-
-        Raises:
-            TimeoutError: others, or fewer, have arrived.
-        """
-        units = list(expected)
-        wait_for(lambda: self.units == units, f"the requests {units}")
 
     def wait_for_packets(self, count: int) -> list[Packet]:
         """Wait for a number of packets.

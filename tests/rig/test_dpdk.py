@@ -22,9 +22,10 @@ def test_dpdks_test_suite_passes_with_a_connected_host(
     guest = embed_host.start(dpdk_test_guest())
     with EchoHost([guest.channel_path(0)]) as echo:
         verdict = guest.console.wait_for("Test ")
-        echo.wait_for_units(UNITS)
+        echo.wait_for_packets(1 + len(UNITS))  # CONNECT is one
     guest.remove()
     assert verdict == "Test OK"
+    assert tuple(echo.units) == UNITS
 
 
 def test_dpdks_test_suite_skips_without_a_host(embed_host: EmbedHost) -> None:
@@ -38,9 +39,10 @@ def test_a_client_of_librte_power_spaces_its_calls(embed_host: EmbedHost) -> Non
     guest = embed_host.start(librte_power_guest(spacing_ms=20))
     with EchoHost([guest.channel_path(0)]) as echo:
         guest.console.wait_for("client: exit")
-        echo.wait_for_units(UNITS)
+        echo.wait_for_packets(1 + len(UNITS))  # CONNECT is one
     lines = [line for line in guest.console.lines if "unit=" in line]
     guest.remove()
+    assert tuple(echo.units) == UNITS
     assert [line.split()[2:] for line in lines] == [
         [f"unit={unit}", "result=1"] for unit in UNITS
     ]
