@@ -93,9 +93,13 @@ class Inventory:
     def note_name(self, record: DomainRecord, old: str) -> None:
         """Note the name of a domain that had another one, or is new."""
         uuid = record.spec.uuid
-        if self._uuids.get(old) == uuid:
-            del self._uuids[old]
+        self._forget_name(old, uuid)
         self._uuids[record.spec.name] = uuid
+
+    def _forget_name(self, name: str, uuid: DomainId) -> None:
+        """Forget the name of a domain, unless another one has it now."""
+        if self._uuids.get(name) == uuid:
+            del self._uuids[name]
 
     def channel(self, uuid: DomainId, number: int) -> ChannelRecord | None:
         """Return a channel, or None if there is no such domain or channel."""
@@ -209,8 +213,7 @@ class Inventory:
             vCPU that is pinned into them.
         """
         record = self.domains.pop(uuid)
-        if self._uuids.get(record.spec.name) == uuid:
-            del self._uuids[record.spec.name]
+        self._forget_name(record.spec.name, uuid)
         self._leave(record)
         return record, self._use_elsewhere(uuid, frozenset())
 

@@ -22,7 +22,7 @@ def next_tick(now_s: float, interval_s: float) -> float:
         interval_s: the interval.
 
     Returns:
-        A time of the same clock, at most one interval later.
+        A time of the same clock; one interval later, or sooner.
     """
     return (math.floor(now_s / interval_s + _EARLY) + 1) * interval_s
 
