@@ -59,7 +59,6 @@ def _do_nothing(_number: int, _frame: object) -> None:
     """Handle a signal as if it were ignored."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m deselects by marker
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by what they need and take; run linters first and the rig last."""

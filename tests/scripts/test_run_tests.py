@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from scripts.busy_loops import busy_loops
-from scripts.run_tests import BUSY_LOOPS, combine_coverage, run_parts
+from scripts.run_tests import (
+    BUSY_LOOPS,
+    STRESSED_WORKERS,
+    combine_coverage,
+    run_parts,
+)
 from tests.reliability.programs import is_running, wait_for_end
 
 pytestmark = pytest.mark.slow
@@ -74,7 +79,8 @@ from pathlib import Path
 def test_it():
     texts = [p.read_text() for p in Path("/proc").glob("[0-9]*/stat")]
     parents = [int(text.rpartition(")")[2].split()[1]) for text in texts]
-    assert parents.count(os.getppid()) == 1 + {}
+    assert parents.count(os.getppid()) == 1 + {loops}
+    assert os.environ["PYTEST_XDIST_AUTO_NUM_WORKERS"] == "{workers}"
 """
 
 
@@ -83,7 +89,10 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "code_of_both.py").write_text(CODE)
     monkeypatch.chdir(tmp_path)
-    for name in ("COVERAGE_PROCESS_CONFIG", "VMPOWER_COVERAGE_FILE"):
+    for name in (
+        *("COVERAGE_PROCESS_CONFIG", "VMPOWER_COVERAGE_FILE"),
+        "PYTEST_XDIST_AUTO_NUM_WORKERS",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{CHECKOUT}")
 
@@ -130,7 +139,8 @@ def test_a_failure_of_either_is_the_exit_status(
 
 
 def test_arguments_are_those_of_pytest_also_beside_busy_loops(tmp_path: Path) -> None:
-    (tmp_path / "test_load.py").write_text(COUNT_BUSY_LOOPS.format(BUSY_LOOPS))
+    test = COUNT_BUSY_LOOPS.format(loops=BUSY_LOOPS, workers=STRESSED_WORKERS)
+    (tmp_path / "test_load.py").write_text(test)
     command = [sys.executable, "-m", "scripts.run_tests", "--stressed", "-q"]
     done = subprocess.run(
         [*command, "test_load.py"], capture_output=True, text=True, check=False
