@@ -35,10 +35,11 @@ def on_meters_doubted(
 
 def build_plan(inventory: Inventory) -> HostPlan:
     """Return what runs where now."""
+    plans = _VCpuPlans(inventory)
     return HostPlan(
         packages=_packages(inventory),
         domains={
-            uuid: _plan_domain(inventory, record)
+            uuid: _plan_domain(inventory, record, plans)
             for uuid, record in inventory.domains.items()
             if record.spec.state.is_active
         },
@@ -90,17 +91,36 @@ def _core_of(inventory: Inventory, pcpu: PCpu) -> int:
     return pcpu if location is None else location.core
 
 
-def _plan_domain(inventory: Inventory, record: DomainRecord) -> DomainPlan:
+def _plan_domain(
+    inventory: Inventory, record: DomainRecord, plans: _VCpuPlans
+) -> DomainPlan:
     rights = record.rights(inventory.config)
     threads = [it.pinning for it in record.spec.threads]
     return DomainPlan(
         vcpus={
-            int(vcpu): _plan_vcpu(inventory, placement, rights)
+            int(vcpu): plans.find(placement, rights)
             for vcpu, placement in record.placements.items()
         },
         is_enforced=record.is_enforced(),
         other_groups=_groups_of(inventory, frozenset().union(*threads)),
     )
+
+
+class _VCpuPlans:
+    """Plans of vCPUs; those on the same CPUs with the same rights share one."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._known: dict[tuple[object, ...], VCpuPlan] = {}
+
+    def find(self, placement: Placement, rights: Rights) -> VCpuPlan:
+        """Return the plan of a vCPU with this place, of a domain with these rights."""
+        turbo = rights.turbo.value
+        key = placement.group, placement.pcpus, rights.limits, turbo
+        plan = self._known.get(key)
+        if plan is None:
+            plan = self._known[key] = _plan_vcpu(self._inventory, placement, rights)
+        return plan
 
 
 def _plan_vcpu(inventory: Inventory, placement: Placement, rights: Rights) -> VCpuPlan:

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
 
 _COUNTED_WORDS = REASONS + len(Refusal) + 1
 """How much of a channel's row, from its beginning, has counters."""
+_REFUSALS = tuple(Refusal)
 _READINGS = 4
 """A reading takes less time than the monitor from one write to the next."""
 _REQUESTS = (ACKS, NACKS, DROPPED, LATE, WAITING, UNANSWERED)
@@ -393,30 +394,26 @@ class Records:
         return max(khz if khz <= MAX_KHZ else NO_VOTE for khz in noted)
 
     def _read_counters(self, row: int) -> Counters:
-        words, at = self._table.words, channel_at(row)
-        generation, is_configured = unpack_generation(words[at + GENERATION])
-
-        def read(field: int) -> int:
-            return valid_count(words[at + field])
-
-        refused = {refusal.word: read(REASONS + refusal) for refusal in Refusal}
+        at = channel_at(row)
+        words = self._table.words[at : at + _COUNTED_WORDS].tolist()
+        generation, is_configured = unpack_generation(words[GENERATION])
+        counted = [valid_count(word) for word in words]
+        reasons = [refusal for refusal in _REFUSALS if counted[REASONS + refusal]]
         return Counters(
-            requests=sum(map(read, _REQUESTS)),
-            acks=read(ACKS),
-            nacks=read(NACKS),
-            dropped=read(DROPPED),
-            late=read(LATE),
-            errors=read(ERRORS),
-            unanswered=read(UNANSWERED),
-            throttled=read(THROTTLED),
-            last_received_ns=words[at + LAST_RECEIVED],
+            requests=sum(counted[field] for field in _REQUESTS),
+            acks=counted[ACKS],
+            nacks=counted[NACKS],
+            dropped=counted[DROPPED],
+            late=counted[LATE],
+            errors=counted[ERRORS],
+            unanswered=counted[UNANSWERED],
+            throttled=counted[THROTTLED],
+            last_received_ns=words[LAST_RECEIVED],
             generation=generation,
             is_generation_configured=is_configured,
-            nack_reasons={word: count for word, count in refused.items() if count},
+            nack_reasons={it.word: counted[REASONS + it] for it in reasons},
             nack_last_ns={
-                refusal.word: words[at + REFUSED_AT + refusal]
-                for refusal in Refusal
-                if refused[refusal.word]
+                it.word: self._table.words[at + REFUSED_AT + it] for it in reasons
             },
         )
 
