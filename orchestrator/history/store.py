@@ -18,22 +18,28 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from orchestrator.energy.residency import Activity, MeterSource
 from orchestrator.errors import StateError
-from orchestrator.history.holds import HoldCause
-from orchestrator.history.minute import HoldTime, Requests, Step
+from orchestrator.history.minute import Step
+from orchestrator.history.ranges import Found, RangeReader
+from orchestrator.history.schema import (
+    DETAILS,
+    DOMAIN_SUMS,
+    HOST_SUMS,
+    SCHEMA,
+    SCHEMA_VERSION,
+)
 from orchestrator.system.ownership import create_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from orchestrator.history.minute import DomainMinute, Minute
+    from orchestrator.history.ranges import Range
 
 HISTORY_NAME = "history.sqlite"
-SCHEMA_VERSION = 1
 ROLL_UP_AFTER_S = 2 * 86_400
 """Minutes become hours after this time."""
 HOUR_S = 3_600
@@ -44,138 +50,6 @@ _ASIDE = ".unreadable"
 _COMPANIONS = ("", "-wal", "-shm")
 _PRUNED_HOURS = 24
 """So much is deleted at once if the file is too large."""
-_HOST_SUMS = (
-    *("measured_j", "static_j", "idle_j", "host_j", "error_j"),
-    *("saved_j", "saved_error_j", "possible_j"),
-)
-_DOMAIN_SUMS = (
-    *("requests", "refused", "late", "dropped"),
-    *("energy_j", "error_j", "saved_j", "saved_error_j", "possible_j"),
-)
-_SCHEMA = f"""
-CREATE TABLE interval (
-    id INTEGER PRIMARY KEY,
-    start_s REAL NOT NULL,
-    duration_s REAL NOT NULL,
-    source TEXT,
-    is_calibrated INTEGER NOT NULL,
-    holes INTEGER NOT NULL,
-    {" REAL NOT NULL, ".join(_HOST_SUMS)} REAL NOT NULL
-);
-CREATE INDEX interval_start ON interval (start_s);
-CREATE TABLE domain (id INTEGER PRIMARY KEY, uuid TEXT UNIQUE NOT NULL, name TEXT);
-CREATE TABLE domain_interval (
-    interval INTEGER NOT NULL REFERENCES interval ON DELETE CASCADE,
-    domain INTEGER NOT NULL REFERENCES domain,
-    has_energy INTEGER NOT NULL,
-    {" REAL NOT NULL, ".join(_DOMAIN_SUMS)} REAL NOT NULL,
-    PRIMARY KEY (interval, domain)
-) WITHOUT ROWID;
-CREATE TABLE residency (
-    interval INTEGER NOT NULL REFERENCES interval ON DELETE CASCADE,
-    domain INTEGER NOT NULL REFERENCES domain,
-    activity TEXT NOT NULL,
-    khz INTEGER NOT NULL,
-    requested_khz INTEGER NOT NULL,
-    highest_khz INTEGER NOT NULL,
-    core_s REAL NOT NULL,
-    PRIMARY KEY (interval, domain, activity, khz, requested_khz, highest_khz)
-) WITHOUT ROWID;
-CREATE TABLE refusal (
-    interval INTEGER NOT NULL REFERENCES interval ON DELETE CASCADE,
-    domain INTEGER NOT NULL REFERENCES domain,
-    cause TEXT NOT NULL,
-    requests INTEGER NOT NULL,
-    PRIMARY KEY (interval, domain, cause)
-) WITHOUT ROWID;
-CREATE TABLE hold (
-    interval INTEGER NOT NULL REFERENCES interval ON DELETE CASCADE,
-    domain INTEGER NOT NULL REFERENCES domain,
-    cause TEXT NOT NULL,
-    core_s REAL NOT NULL,
-    joules REAL NOT NULL,
-    PRIMARY KEY (interval, domain, cause)
-) WITHOUT ROWID;
-CREATE TABLE event (
-    number INTEGER PRIMARY KEY,
-    at_s REAL NOT NULL,
-    kind TEXT NOT NULL,
-    domain TEXT NOT NULL,
-    text TEXT NOT NULL
-);
-CREATE INDEX event_at ON event (at_s);
-"""
-_DETAILS = (
-    ("residency", ("activity", "khz", "requested_khz", "highest_khz"), ("core_s",)),
-    ("refusal", ("cause",), ("requests",)),
-    ("hold", ("cause",), ("core_s", "joules")),
-)
-"""Tables with several rows for a domain and an interval: keys and sums."""
-
-
-class Range(NamedTuple):
-    """What to read."""
-
-    since_s: float
-    """Seconds since the epoch, UTC."""
-    until_s: float
-    step_s: float
-    """Length of each part; the first begins at `since_s`."""
-    uuids: frozenset[str] = frozenset()
-    """Of domains; empty: all."""
-    is_per_domain: bool = True
-    """False: the sums of all domains, as one domain without UUID and name."""
-
-
-class HostPart(NamedTuple):
-    """The host in one part of a range; joules."""
-
-    number: int
-    """Of the part, from 0."""
-    duration_s: float
-    """How much of it was recorded."""
-    source: str | None
-    """The latest one; None: energy was not accounted for."""
-    is_calibrated: bool
-    holes: int
-    """Intervals without usable meters."""
-    measured_j: float
-    static_j: float
-    idle_j: float
-    host_j: float
-    error_j: float
-    saved_j: float
-    saved_error_j: float
-    possible_j: float
-
-
-class DomainPart(NamedTuple):
-    """A domain in one part of a range; joules."""
-
-    number: int
-    uuid: str
-    name: str
-    duration_s: float
-    """For how long it was seen to run."""
-    has_energy: bool
-    requests: Requests
-    energy_j: float
-    error_j: float
-    saved_j: float
-    saved_error_j: float
-    possible_j: float
-    residency: dict[Step, float]
-    refusals: dict[str, int]
-    holds: dict[HoldCause, HoldTime]
-
-
-class Found(NamedTuple):
-    """What a range contains."""
-
-    hosts: list[HostPart]
-    domains: list[DomainPart]
-    events: dict[str, int]
-    """Number of events, by kind."""
 
 
 class HistoryStore:
@@ -240,7 +114,7 @@ class HistoryStore:
                 sqlite3.connect(uri, uri=True, timeout=_BUSY_S)
             ) as connection:
                 connection.execute("BEGIN")
-                return _Reader(connection, wanted).read()
+                return RangeReader(connection, wanted).read()
         except (sqlite3.Error, OSError, ValueError) as error:
             raise StateError(f"cannot read {self._path}: {error}") from error
 
@@ -264,7 +138,7 @@ class HistoryStore:
         connection.execute("PRAGMA foreign_keys = ON")
         if version == 0:
             connection.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             )
         return connection
 
@@ -301,7 +175,7 @@ class HistoryStore:
                 *(host.saved_error_joules, host.possible_joules),
             )
             if host
-            else (0.0,) * len(_HOST_SUMS)
+            else (0.0,) * len(HOST_SUMS)
         )
         number = _insert(
             connection,
@@ -400,7 +274,7 @@ def _combine(connection: sqlite3.Connection, start_s: float) -> None:
     """Combine the intervals of an hour."""
     range_s = (start_s, start_s + HOUR_S)
     inside = "start_s >= ? AND start_s < ?"
-    sums = ", ".join(f"SUM({name})" for name in _HOST_SUMS)
+    sums = ", ".join(f"SUM({name})" for name in HOST_SUMS)
     done = connection.execute(
         "INSERT INTO interval SELECT NULL, ?, SUM(duration_s), MAX(source),"
         f" MIN(is_calibrated), SUM(holes), {sums} FROM interval WHERE {inside}",
@@ -409,13 +283,13 @@ def _combine(connection: sqlite3.Connection, start_s: float) -> None:
     number = done.lastrowid
     parts = f"SELECT id FROM interval WHERE {inside} AND id <> ?"
     values = (number, *range_s, number)
-    sums = ", ".join(f"SUM({name})" for name in _DOMAIN_SUMS)
+    sums = ", ".join(f"SUM({name})" for name in DOMAIN_SUMS)
     connection.execute(
         f"INSERT INTO domain_interval SELECT ?, domain, MAX(has_energy), {sums}"
         f" FROM domain_interval WHERE interval IN ({parts}) GROUP BY domain",
         values,
     )
-    for table, keys, summed in _DETAILS:
+    for table, keys, summed in DETAILS:
         key = ", ".join(keys)
         sums = ", ".join(f"SUM({name})" for name in summed)
         connection.execute(
@@ -444,101 +318,3 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
         or "malformed" in text
         or "no such" in text  # a table or a column is missing
     )
-
-
-class _Reader:
-    """Reads one range over one connection."""
-
-    def __init__(self, connection: sqlite3.Connection, wanted: Range) -> None:
-        self._connection = connection
-        self._wanted = wanted
-        self._uuid, self._name = (
-            ("uuid", "name") if wanted.is_per_domain else ("''",) * 2
-        )
-
-    def read(self) -> Found:
-        domains = self._domains()
-        for (number, uuid, *key), (core_s,) in self._details(*_DETAILS[0]):
-            step = Step(Activity(key[0]), *key[1:])
-            domains[number, uuid].residency[step] = core_s
-        for (number, uuid, cause), (requests,) in self._details(*_DETAILS[1]):
-            domains[number, uuid].refusals[cause] = int(requests)
-        for (number, uuid, cause), times in self._details(*_DETAILS[2]):
-            domains[number, uuid].holds[HoldCause(cause)] = HoldTime(*times)
-        return Found(self._hosts(), list(domains.values()), self._events())
-
-    def _query(self, columns: str, tables: str, groups: str) -> sqlite3.Cursor:
-        wanted = self._wanted
-        values: list[object] = [wanted.since_s, wanted.step_s]
-        where = "start_s >= ? AND start_s < ?"
-        values += [wanted.since_s, wanted.until_s]
-        if wanted.uuids and "domain" in tables:
-            where += f" AND uuid IN ({', '.join('?' * len(wanted.uuids))})"
-            values += sorted(wanted.uuids)
-        part = "CAST((start_s - ?) / ? AS INTEGER) AS part"
-        return self._connection.execute(
-            f"SELECT {part}, {columns} FROM {tables} WHERE {where} GROUP BY {groups}"
-            " ORDER BY part",
-            values,
-        )
-
-    def _hosts(self) -> list[HostPart]:
-        sums = ", ".join(f"SUM({name})" for name in _HOST_SUMS)
-        rows = self._query(
-            f"SUM(duration_s), MAX(source), MIN(is_calibrated), SUM(holes), {sums}",
-            "interval",
-            "part",
-        )
-        return [
-            HostPart(part, seconds, _source(source), bool(calibrated), holes, *joules)
-            for part, seconds, source, calibrated, holes, *joules in rows
-        ]
-
-    def _domains(self) -> dict[tuple[int, str], DomainPart]:
-        sums = ", ".join(f"SUM(domain_interval.{name})" for name in _DOMAIN_SUMS)
-        rows = self._query(
-            f"{self._uuid}, {self._name}, SUM(duration_s), MAX(has_energy), {sums}",
-            _joined("domain_interval"),
-            f"part, {self._uuid}",
-        )
-        found = {}
-        for part, uuid, name, seconds, has_energy, *values in rows:
-            counts, joules = map(int, values[:4]), values[4:]
-            found[part, uuid] = DomainPart(
-                *(part, uuid, name, seconds, bool(has_energy)),
-                *(Requests(*counts), *joules, {}, {}, {}),
-            )
-        return found
-
-    def _details(
-        self, table: str, keys: tuple[str, ...], sums: tuple[str, ...]
-    ) -> Iterator[tuple[tuple[Any, ...], tuple[float, ...]]]:
-        names = ", ".join(keys)
-        summed = ", ".join(f"SUM({table}.{name})" for name in sums)
-        rows = self._query(
-            f"{self._uuid}, {names}, {summed}",
-            _joined(table),
-            f"part, {self._uuid}, {names}",
-        )
-        for row in rows:
-            split = len(row) - len(sums)
-            yield tuple(row[:split]), tuple(row[split:])
-
-    def _events(self) -> dict[str, int]:
-        rows = self._connection.execute(
-            "SELECT kind, COUNT(*) FROM event WHERE at_s >= ? AND at_s < ?"
-            " GROUP BY kind",
-            (self._wanted.since_s, self._wanted.until_s),
-        )
-        return dict(rows)
-
-
-def _joined(table: str) -> str:
-    return (
-        f"{table} JOIN interval ON interval.id = {table}.interval"
-        f" JOIN domain ON domain.id = {table}.domain"
-    )
-
-
-def _source(text: str | None) -> str | None:
-    return None if text is None else MeterSource(text).value

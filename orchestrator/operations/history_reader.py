@@ -7,7 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ControlError, StateError
-from orchestrator.history.store import Range
+from orchestrator.history.ranges import Range
 from orchestrator.reporting.history import check_rows, render_history
 from orchestrator.values.domain import DomainId
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.control import models
     from orchestrator.control.service import HistorySelection
     from orchestrator.controller.inventory import Inventory
-    from orchestrator.history.store import Found
+    from orchestrator.history.ranges import Found
     from orchestrator.performer.history_keeper import HistoryKeeper
 
 _EVER_S = 1e12

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from orchestrator.controller.records import DomainRecord
     from orchestrator.energy.residency import EnergyInterval
     from orchestrator.history.minute import Minute
-    from orchestrator.history.store import Found, HistoryStore, Range
+    from orchestrator.history.ranges import Found, Range
+    from orchestrator.history.store import HistoryStore
     from orchestrator.limits import Limits, Window
     from orchestrator.monitor.client.client import Monitor
     from orchestrator.monitor.client.views import MonitorSnapshot

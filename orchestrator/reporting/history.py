@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from orchestrator.config import EnergyConfig
-    from orchestrator.history.store import DomainPart, Found, HostPart
+    from orchestrator.history.ranges import DomainPart, Found, HostPart
 
 
 MAX_ROWS = 10_000

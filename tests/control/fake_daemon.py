@@ -40,7 +40,7 @@ from orchestrator.energy.attribution import Calibration
 from orchestrator.energy.calibration import check_calibration
 from orchestrator.energy.curves import Curve
 from orchestrator.errors import ConfigError, ControlError
-from orchestrator.history.store import Found, Range
+from orchestrator.history.ranges import Found, Range
 from orchestrator.limits import NO_LIMITS, window_of
 from orchestrator.metrics import families
 from orchestrator.metrics.exposition import expose

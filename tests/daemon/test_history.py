@@ -10,14 +10,15 @@ import pytest
 from orchestrator.channel.protocol import Answer, Unit
 from orchestrator.control.client import ControlClient
 from orchestrator.errors import ControlError
-from orchestrator.history.store import HISTORY_NAME, HistoryStore, Range
+from orchestrator.history.ranges import Range
+from orchestrator.history.store import HISTORY_NAME, HistoryStore
 from tests.daemon.daemon_process import DaemonProcess
 from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.history.store import Found
+    from orchestrator.history.ranges import Found
     from orchestrator.power.sysfs import CpuTree
     from tests.daemon.libvirt_test_guests import GuestEnd
 

@@ -18,12 +18,8 @@ from orchestrator.energy.residency import Activity
 from orchestrator.errors import StateError
 from orchestrator.history.holds import HoldCause
 from orchestrator.history.minute import DomainMinute, HoldTime, Minute, Requests, Step
-from orchestrator.history.store import (
-    HISTORY_NAME,
-    ROLL_UP_AFTER_S,
-    HistoryStore,
-    Range,
-)
+from orchestrator.history.ranges import Range
+from orchestrator.history.store import HISTORY_NAME, ROLL_UP_AFTER_S, HistoryStore
 from tests.history.minutes import (
     DAY_S,
     FIREWALL,

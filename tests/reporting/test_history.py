@@ -10,7 +10,8 @@ import pytest
 
 from orchestrator.config import EnergyConfig
 from orchestrator.errors import ControlError
-from orchestrator.history.store import HISTORY_NAME, HistoryStore, Range
+from orchestrator.history.ranges import Range
+from orchestrator.history.store import HISTORY_NAME, HistoryStore
 from orchestrator.reporting.history import MAX_ROWS, check_rows, render_history
 from tests.history.minutes import DAY_S, START_S, minute
 
