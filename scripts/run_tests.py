@@ -3,7 +3,8 @@
 
 Without arguments: all of them. Tests with guests (marked ``rig``) run beside those
 without, because they mostly wait for these; their output is shown second, and is in
-``.cache/rig.log`` as it arises. Tests in labs (marked ``lab``) follow. Coverage of all
+``.cache/rig.log`` as it arises. Tests in labs (marked ``lab``) follow those without
+guests; their output is shown third, and is in ``.cache/lab.log``. Coverage of all
 together is compared with its limits.
 
 With arguments: pytest with these arguments, without coverage.
@@ -48,7 +49,7 @@ class Part(NamedTuple):
     marker: str
     """What selects them."""
     file: str
-    """Name of the file for what they cover."""
+    """Name of the files for what they cover and for their output."""
     workers: tuple[str, ...]
     """Options of pytest for running them side by side."""
 
@@ -81,23 +82,18 @@ def main(arguments: Sequence[str]) -> int:
 def run_parts(directory: Path = CACHE) -> int:
     """Run all parts, show one after the other, return the exit status.
 
-    Labs run when the others have ended: their emulated CPUs are always busy, so that
-    neither would have enough time.
+    Labs wait for the tests without guests: both keep all CPUs busy.
 
     Args:
-        directory: where coverage and the output of the tests with guests are kept.
+        directory: where coverage and output are kept.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    log = directory / "rig.log"
-    with (
-        log.open("wb") as output,
-        _start(GUESTS, directory, output.fileno()) as guests,
-        _start(PURE, directory) as pure,
-    ):
-        pure.wait()
-        _show(log, guests)
-    with _start(LABS, directory) as labs:
-        labs.wait()
+    with _start(GUESTS, directory, _log(GUESTS, directory)) as guests:
+        with _start(PURE, directory) as pure:
+            pure.wait()
+        with _start(LABS, directory, _log(LABS, directory)) as labs:
+            _show(_log(GUESTS, directory), guests)
+            _show(_log(LABS, directory), labs)
     runs = {PURE: pure, GUESTS: guests, LABS: labs}
     for part, run in runs.items():
         end = f"failed with status {run.returncode}" if run.returncode else "passed"
@@ -120,36 +116,42 @@ def _coverage_file(part: Part, directory: Path) -> str:
     return str(directory / "coverage" / part.file)
 
 
+def _log(part: Part, directory: Path) -> Path:
+    return directory / f"{part.file}.log"
+
+
 def _start(
-    part: Part, directory: Path, output: int | None = None
+    part: Part, directory: Path, log: Path | None = None
 ) -> AbstractContextManager[subprocess.Popen[bytes]]:
     # The limits are those of all parts together.
     coverage = ("--cov", "--cov-report=", "--cov-fail-under=0")
     # Not COVERAGE_FILE, which tests that measure something themselves would inherit.
     environment = {"VMPOWER_COVERAGE_FILE": _coverage_file(part, directory)}
     arguments = ("-m", part.marker, *part.workers, *coverage)
-    return _pytest(arguments, environment, output)
+    return _pytest(arguments, environment, log)
 
 
 @contextlib.contextmanager
 def _pytest(
     arguments: Sequence[str],
     environment: Mapping[str, str] | None = None,
-    output: int | None = None,
+    log: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start pytest; it has ended afterwards.
 
     Args:
         arguments: its arguments.
         environment: variables, in addition to those of this process.
-        output: a descriptor for what it prints; None: the output of this process.
+        log: file for what it prints; None: the output of this process.
     """
-    run = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments],
-        env={**os.environ, **(environment or {})},
-        stdout=output,
-        stderr=output,
-    )
+    with contextlib.ExitStack() as files:
+        output = None if log is None else files.enter_context(log.open("wb"))
+        run = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *arguments],
+            env={**os.environ, **(environment or {})},
+            stdout=output,
+            stderr=output,
+        )
     try:
         yield run
     finally:

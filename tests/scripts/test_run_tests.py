@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests with guests run beside all others, with one exit status, also under load."""
+"""Tests with guests run beside the others, with one exit status, also under load."""
 
 from __future__ import annotations
 
@@ -60,17 +60,19 @@ from tests.rig.waiting import wait_for
 @pytest.mark.rig
 def test_it():
     Path("rig").touch()
-    wait_for(Path("pure").exists, "the other part")
+    wait_for(Path("pure").exists, "the part beside it")
+    wait_for(Path("lab").exists, "the part that follows that")
     print("printed by rig")
     assert {} == of_rig()
 """
 LAB = """
+from pathlib import Path
 import pytest
 
 @pytest.mark.lab
 @pytest.mark.rig
 def test_it():
-    pass
+    Path("lab").touch()
 """
 COUNT_BUSY_LOOPS = """
 import os
@@ -104,7 +106,7 @@ def run(tmp_path: Path, pure: int, rig: int) -> int:
     return run_parts(tmp_path)
 
 
-def test_both_run_at_once_and_what_they_cover_is_combined(
+def test_parts_run_side_by_side_and_what_they_cover_is_combined(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path, 1, 2) == 0
