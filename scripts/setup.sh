@@ -89,7 +89,9 @@ fingerprint() {
 install_python_side() {
     local python=$1 wanted=$2 constraints=()
     if [[ -n ${VMPOWER_OLDEST:-} ]]; then constraints=(-c scripts/oldest.txt); fi
-    if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+    # pip keeps versions that are permitted: an environment with the oldest ones, too.
+    if ! grep -qx "oldest=${VMPOWER_OLDEST:-}" "$stamp" 2>/dev/null ||
+        ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
         log "creating $venv with $python"
         "$python" -m venv --clear "$venv"
     fi
