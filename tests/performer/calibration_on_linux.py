@@ -5,6 +5,9 @@ Runs in the lab `RAPL`: ``python3 -m tests.performer.calibration_on_linux``. The
 measurements are those of `vmpower energy calibrate`, with its own processes that keep
 CPUs busy; frequencies are set by the monitor, and meters are read by the sampler. Only
 the API between them is left out: the lab has no room for what it is made of.
+
+What this program itself draws is left out: emulated CPUs take turns, so on a busy
+machine it takes longer while others are kept busy.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from orchestrator.energy.observer import HostPlan
 from orchestrator.performer.energy_sampler import EnergyJob, EnergySampler
 from orchestrator.power.sysfs import CpuTree
 from tests.performer.energy_on_linux import (
+    OWN_CPU,
     STATIC_W,
     STEPS_KHZ,
     Grants,
     busy_w,
+    drawn_j,
     prepare_cpus,
 )
 
@@ -42,7 +47,8 @@ class Daemon:
         prepare_cpus()
         self._grants = Grants()
         self._sampler = EnergySampler(CpuTree(Path("/sys")), lambda _name: None)
-        self._state: EnergyState | None = None
+        self._sampled: tuple[EnergyState, float] | None = None
+        """The last sample, and how many joules this program had drawn then."""
         self._is_over = threading.Event()
         package = Package(
             number=0, cores=4, groups=frozenset(range(4)), steps_khz=STEPS_KHZ
@@ -65,7 +71,7 @@ class Daemon:
             )
         )
         if found is not None:
-            self._state = found.state
+            self._sampled = found.state, drawn_j(OWN_CPU, "busy_nj")
 
     def _run(self) -> None:
         while not self._is_over.wait(1.0):
@@ -91,13 +97,14 @@ class Daemon:
         return {"domains": [], "cpus": cpus}
 
     def energy(self) -> dict[str, Any]:
-        packages = self._state.packages if self._state else {}
+        state, own_j = self._sampled or (None, 0.0)
+        packages = state.packages if state else {}
         return {
             "enabled": True,
             "packages": [
                 {
                     "package": number,
-                    "measured_joules_total": joules,
+                    "measured_joules_total": None if joules is None else joules - own_j,
                     "measured_seconds_total": seconds,
                     "cores": package.cores,
                 }

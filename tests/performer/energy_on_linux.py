@@ -51,6 +51,8 @@ STATIC_W = 10.0
 """As the imitated registers have it."""
 DOMAINS = {DomainId("fw"): 1, DomainId("nat"): 2}
 """The CPU of each domain's only vCPU."""
+OWN_CPU = 0
+"""Of this program."""
 CPUS = Path("/sys/devices/system/cpu")
 REGISTERS = Path("/sys/kernel/debug/imitated_msr")
 POLL = """
@@ -111,7 +113,7 @@ def cpufreq_file(cpu: int, name: str) -> Path:
 
 def prepare_cpus() -> None:
     """Let nothing but this program set frequencies."""
-    os.sched_setaffinity(0, {0})
+    os.sched_setaffinity(0, {OWN_CPU})
     for cpu in range(4):
         cpufreq_file(cpu, "scaling_governor").write_text("userspace")
         khz = STEPS_KHZ[0] if cpu in DOMAINS.values() else HOST_KHZ

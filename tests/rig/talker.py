@@ -31,7 +31,8 @@ class Stats(NamedTuple):
     others: int
     """Other answers."""
     refused: int
-    """Requests that the guest's kernel refused: no host connected, queue full."""
+    """Further requests, which the guest's kernel refused: no host connected, or the
+    queue was full."""
     late: int
     """Answers after more than 10 ms."""
     p50_us: int
