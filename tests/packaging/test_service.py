@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service in a booted Debian: systemd, libvirt, Linux's acpi-cpufreq, TuneD.
 
-One boot serves all tests of a release; `service.sh` is what runs there.
+One boot serves all tests of a release, which one process of pytest-xdist runs;
+`service.sh` is what runs there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from tests.packaging.debs import NATIVE, build_debs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from _pytest.mark import ParameterSet
 
     from tests.packaging.debian_guest import Outcome
 
@@ -85,7 +88,11 @@ def _checked(outcome: Outcome) -> Mapping[str, str]:
     return outcome.sections
 
 
-@pytest.fixture(params=[QUICK, *RELEASES])
+def _in_one_process(release: str) -> ParameterSet:
+    return pytest.param(release, marks=pytest.mark.xdist_group(release))
+
+
+@pytest.fixture(params=map(_in_one_process, (QUICK, *RELEASES)))
 def any_boot(request: pytest.FixtureRequest) -> Mapping[str, str]:
     release: str = request.param
     is_all = os.environ.get("VMPOWER_SERVICE") == "all"
@@ -94,7 +101,7 @@ def any_boot(request: pytest.FixtureRequest) -> Mapping[str, str]:
     return boot_quickly() if release == QUICK else boot(release)
 
 
-@pytest.fixture(params=RELEASES)
+@pytest.fixture(params=map(_in_one_process, RELEASES))
 def ran(request: pytest.FixtureRequest) -> Mapping[str, str]:
     if os.environ.get("VMPOWER_SERVICE") != "all":
         pytest.skip("make test-service boots all releases")
