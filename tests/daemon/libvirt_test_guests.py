@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import socket
 import threading
 from dataclasses import dataclass
@@ -40,6 +41,12 @@ RUNNING, SHUT_OFF = 1, 5
 """Values of virDomainState, as the test driver reads them from its file."""
 
 
+def _is_hung_up(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, 0)  # POLLHUP is reported in any case
+    return bool(poll.poll(0))
+
+
 class GuestEnd:
     """The guest's end of one channel; listens and accepts at once, like QEMU.
 
@@ -63,10 +70,17 @@ class GuestEnd:
                 self._accepted.put(self._listener.accept()[0])
 
     def accept(self) -> None:
-        """Use the next connection; the last one, if any, is closed."""
-        if self._peer is not None:
-            self._peer.close()
-        self._peer = self._accepted.get(timeout=DEADLINE_S)
+        """Use the next open connection; the last one, if any, is closed.
+
+        On a busy machine this end may accept a connection when the host has given it up
+        and is about to try again.
+        """
+        is_open = False
+        while not is_open:
+            if self._peer is not None:
+                self._peer.close()
+            self._peer = self._accepted.get(timeout=DEADLINE_S)
+            is_open = not _is_hung_up(self._peer)
 
     def try_accept(self, timeout_s: float = 0.1) -> bool:
         """Use the next connection if there is one soon."""

@@ -6,9 +6,10 @@ Source: vmsr_open_socket and vmsr_read_msr of QEMU; see docs/specs/rapl-msr.rst 
 
 from __future__ import annotations
 
-import socket
 import threading
 from typing import TYPE_CHECKING, Self
+
+from tests.rig.waiting import connect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +22,8 @@ class QemuQuestions:
     """One connection; the process that owns it is this one."""
 
     def __init__(self, path: Path) -> None:
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sock = connect(path)
         self._sock.settimeout(TIMEOUT_S)
-        self._sock.connect(str(path))
 
     def __enter__(self) -> Self:
         return self
