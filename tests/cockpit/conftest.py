@@ -78,7 +78,7 @@ def daemon(uri: str, directory: Path, ends: list[GuestEnd]) -> Iterator[DaemonPr
     with DaemonProcess(uri, tree, release_after_s=0.3) as daemon:
         daemon.run_dir.chmod(0o755)
         for number, end in enumerate(ends):
-            daemon.wait_for_channel("fw", number, "open", timeout_s=60)
+            daemon.wait_for_channel("fw", number, "open")
             end.accept()
         yield daemon
 

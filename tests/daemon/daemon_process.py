@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from orchestrator.control.client import ControlClient, DaemonUnreachable
 from orchestrator.errors import ControlError
-from tests.rig.waiting import DEADLINE_S, wait_for
+from tests.rig.waiting import DEADLINE_S, GUEST_DEADLINE_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,9 +159,9 @@ class DaemonProcess:
             return wait_for(find, f"the domain {name}")
 
     def wait_for(
-        self, query: Callable[[Status], T], *, timeout_s: float = DEADLINE_S
+        self, query: Callable[[Status], T], *, timeout_s: float = GUEST_DEADLINE_S
     ) -> T:
-        """Wait until a query of the status returns something.
+        """Wait until a query of the status returns something; a guest may have to boot.
 
         Raises:
             TimeoutError: it does not.
@@ -172,14 +172,10 @@ class DaemonProcess:
 
         return wait_for(find, "the daemon's status", timeout_s=timeout_s)
 
-    def wait_for_channel(
-        self, domain: str, number: int, state: str, *, timeout_s: float = DEADLINE_S
-    ) -> Channel:
+    def wait_for_channel(self, domain: str, number: int, state: str) -> Channel:
         """Wait until a channel is in a state."""
         try:
-            found = self.wait_for(
-                lambda s: find_channel(s, domain, number, state), timeout_s=timeout_s
-            )
+            found = self.wait_for(lambda s: find_channel(s, domain, number, state))
         except TimeoutError as error:
             shown = [d for d in self.status()["domains"] if d["name"] == domain]
             raise AssertionError(f"not {state}: {shown}") from error

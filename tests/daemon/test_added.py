@@ -18,7 +18,6 @@ from tests.cli.commands import new_runner
 from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.console import Console
 from tests.rig.dpdk import UNITS
-from tests.rig.waiting import GUEST_DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +67,7 @@ def test_dpdk_is_served_in_a_domain_of_each_template(
             ],
         )
         assert result.exit_code == 0, result.output
-        channel = daemon.wait_for(answered, timeout_s=GUEST_DEADLINE_S)
+        channel = daemon.wait_for(answered)
         assert channel
         assert (channel["nacks_total"], channel["errors_total"]) == (0, 0)
         assert console.wait_for("Test ") == "Test OK"

@@ -48,7 +48,7 @@ def test_guests_of_every_generation_are_served_and_answered_in_their_format(
     }
     guest = system_host.start(shell_guest("any", files, pins={0: "0", 1: "1"}))
     with DaemonProcess(system_host.uri, tree.root, release_after_s=0.3) as daemon:
-        daemon.wait_for_channel(guest.name, 0, "open", timeout_s=GUEST_DEADLINE_S)
+        daemon.wait_for_channel(guest.name, 0, "open")
         with GuestShell(guest) as shell:
             shell.run(f"until [ -e {PORT} ]; do usleep 20000; /bin/name-ports; done")
             # The latest one again: a recognized generation is only a first guess.

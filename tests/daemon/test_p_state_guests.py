@@ -60,7 +60,7 @@ def daemon(system_host: SystemHost, tree: CpuTree) -> Iterator[DaemonProcess]:
 
 @pytest.fixture
 def shell(guest: Guest, daemon: DaemonProcess) -> Iterator[GuestShell]:
-    daemon.wait_for_channel(guest.name, CHANNEL, "open", timeout_s=GUEST_DEADLINE_S)
+    daemon.wait_for_channel(guest.name, CHANNEL, "open")
     with GuestShell(guest) as shell:
         yield shell
 

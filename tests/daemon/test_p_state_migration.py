@@ -17,7 +17,7 @@ from orchestrator.power.sysfs import CpuTree
 from tests.daemon.daemon_process import DaemonProcess, find_channel
 from tests.rig.p_states import CHANNEL, GUEST_TREE, give_p_states, p_state_guest
 from tests.rig.shell import GuestShell
-from tests.rig.waiting import GUEST_DEADLINE_S, wait_for
+from tests.rig.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def test_a_guest_s_requests_are_obeyed_on_the_host_that_it_has_migrated_to(
     give_p_states(guest, tree)
     guest.start()
     with DaemonProcess(system_host.uri, tree.root) as daemon:
-        daemon.wait_for_channel(guest.name, CHANNEL, "open", timeout_s=GUEST_DEADLINE_S)
+        daemon.wait_for_channel(guest.name, CHANNEL, "open")
         with GuestShell(guest) as shell:
             shell.run(f"echo userspace >{GUEST_TREE}/policy0/scaling_governor")
             # The second one differs from what the guest has had since it booted.

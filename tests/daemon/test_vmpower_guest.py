@@ -48,7 +48,7 @@ def guest(system_host: SystemHost, archive: Path) -> Iterator[Guest]:
 @pytest.fixture
 def shell(daemon: DaemonProcess, guest: Guest) -> Iterator[GuestShell]:
     for channel in (0, 1):
-        daemon.wait_for_channel(guest.name, channel, "open", timeout_s=GUEST_DEADLINE_S)
+        daemon.wait_for_channel(guest.name, channel, "open")
     with GuestShell(guest) as shell:
         shell.run(f"until [ -e {PORT}1 ]; do usleep 20000; /bin/name-ports; done")
         yield shell
