@@ -58,8 +58,7 @@ _SIDE_BY_SIDE = ("-n", "auto", "--maxprocesses", "4")
 PURE = Part("tests without guests", "not rig", "pure", _SIDE_BY_SIDE)
 # In one process: they share a libvirtd.
 GUESTS = Part("tests with guests", "rig and not lab", "rig", ())
-# Tests that share a boot are a group, for one process.
-LABS = Part("tests in labs", "lab", "lab", (*_SIDE_BY_SIDE, "--dist", "loadgroup"))
+LABS = Part("tests in labs", "lab", "lab", (*_SIDE_BY_SIDE, "--dist", "worksteal"))
 PARTS = (PURE, GUESTS, LABS)
 
 

@@ -18,8 +18,8 @@ _TESTS = Path(__file__).parent
 _SLOW = {_TESTS / name for name in ("bench", "daemon", "packaging", "reliability")}
 """Their tests start daemons or build packages: half of the time of all but the rig."""
 
-_LONGEST = {"test_chain.py", "test_p_state_chain.py"}
-"""A nested QEMU, emulated in an emulated machine."""
+_LONGEST = {"test_chain.py", "test_p_state_chain.py", "test_service.py"}
+"""A nested QEMU, emulated in an emulated machine, or all of Debian."""
 _LAB_TIMEOUT_S = LAB_DEADLINE_S + 300
 
 # No example has a time limit, nor has drawing it: machines are loaded.
