@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from orchestrator.controller.actions import Report, Severity
@@ -33,13 +34,20 @@ def on_meters_doubted(
     return [Report("energy", event.problem, severity=Severity.WARNING)]
 
 
-def build_plan(inventory: Inventory) -> HostPlan:
-    """Return what runs where now."""
+def build_plan(
+    inventory: Inventory, known: Mapping[DomainId, DomainPlan] = MappingProxyType({})
+) -> HostPlan:
+    """Return what runs where now.
+
+    Args:
+        inventory: what exists.
+        known: plans of domains that still run at the same places.
+    """
     plans = _VCpuPlans(inventory)
     return HostPlan(
         packages=_packages(inventory),
         domains={
-            uuid: _plan_domain(inventory, record, plans)
+            uuid: known.get(uuid) or _plan_domain(inventory, record, plans)
             for uuid, record in inventory.domains.items()
             if record.spec.state.is_active
         },

@@ -4,7 +4,8 @@
 Theory of operation: the loop collects what it knows (grants, votes, what runs where),
 and a thread reads counters of the host, which may block, and computes. So nothing waits
 for a meter, and a sample that takes longer than a second is followed by a later one.
-Plans are made when domains have changed, and every half minute because limits may have.
+A domain is planned when it has changed, and all are each half minute, because limits
+may have.
 
 A sample is taken each second while frequencies change, requests are only observed, or a
 client reads the figures; else every five seconds: for how long each step was granted is
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from orchestrator.controller.inventory import Inventory
     from orchestrator.energy.attribution import Calibration
-    from orchestrator.energy.observer import HostPlan
+    from orchestrator.energy.observer import DomainPlan, HostPlan
     from orchestrator.energy.residency import EnergyInterval
     from orchestrator.energy.state import EnergyState
     from orchestrator.performer.energy_sampler import EnergyResult, GroupGrant
@@ -98,10 +99,13 @@ class EnergyRunner:
         self._pool: CallPool | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._planned_s = self._read_s = _NEVER_S
-        """When the last plan was made, and when a client read, by the loop's clock."""
+        """When all domains were last planned, and when a client read, by the loop's
+        clock."""
         self._is_sampling = False
         """Whether the thread is busy with a sample, or has not begun."""
         self._running: Mapping[DomainId, object] = {}
+        self._plans: Mapping[DomainId, DomainPlan] = {}
+        """Of those, as they were planned last."""
         self._last: EnergyJob | None = None
         self._most_s = 0.0
         """From one sample to the next: meters wrap."""
@@ -198,16 +202,22 @@ class EnergyRunner:
     def _find_change(self) -> HostPlan | None:
         """Return what runs where if that has changed, or may have."""
         running = energy_plans.running(self._inventory)
-        is_changed = running.keys() != self._running.keys() or any(
-            placements is not self._running[uuid]
-            for uuid, placements in running.items()
-        )
-        if not is_changed and self._is_within(_REPLAN_AFTER, self._planned_s):
-            return None
-        self._planned_s = self._loop.time()
+        known = {}
+        if self._is_within(_REPLAN_AFTER, self._planned_s):
+            known = {
+                uuid: plan
+                for uuid, plan in self._plans.items()
+                if running.get(uuid) is self._running[uuid]
+            }
+            if len(known) == len(running) == len(self._running):
+                return None
+        else:
+            self._planned_s = self._loop.time()
         self._running = running
         self.ledger.keep(self._inventory.domains)
-        return energy_plans.build_plan(self._inventory)
+        plan = energy_plans.build_plan(self._inventory, known)
+        self._plans = plan.domains
+        return plan
 
     def _make_job(
         self, plan: HostPlan | None, grants: Mapping[int, GroupGrant]

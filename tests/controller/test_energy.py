@@ -47,6 +47,16 @@ def test_vcpus_and_what_decides_their_frequency() -> None:
     assert plan.packages[0].steps_khz[-1] == HIGHEST_KHZ
 
 
+def test_domains_that_are_known_are_not_planned_again() -> None:
+    host = build(SimulatedHost())
+    known = energy.build_plan(host.inventory).domains
+
+    plan = energy.build_plan(host.inventory, known)
+
+    assert plan.domains[SPEC.uuid] is known[SPEC.uuid]
+    assert plan == energy.build_plan(host.inventory)
+
+
 def test_threads_of_a_core_decide_its_frequency_together() -> None:
     both = frozenset({PCpu(0), PCpu(4)})
     known = replace(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.energy.residency import EnergyInterval
     from orchestrator.events import Event
     from orchestrator.performer.energy_sampler import EnergySampler
+    from orchestrator.values.domain import DomainId
 
 INTERVAL_S = 0.05
 """Of the runner, instead of a second."""
@@ -228,6 +229,33 @@ def test_it_runs_while_it_is_enabled(tmp_path: Path) -> None:
         count = len(it.runner.ledger.intervals())
         await asyncio.sleep(0)
         assert len(it.runner.ledger.intervals()) == count
+
+    asyncio.run(run())
+
+
+def test_a_domain_that_ends_and_starts_is_accounted_while_it_runs(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        host = EnergyHost(tmp_path)
+        it = Runner(host)
+        accounted: list[set[DomainId]] = []
+        it.runner.listeners.append(lambda it: accounted.append(set(it.domains)))
+
+        async def wait_for_domains(uuids: set[DomainId]) -> None:
+            accounted.clear()
+            async with asyncio.timeout(60):
+                while accounted[-1:] != [uuids]:
+                    await asyncio.sleep(0.01)
+
+        it.runner.update()
+        one, other = host.uuids
+        await wait_for_domains({one, other})
+        ended = host.host.inventory.domains.pop(one)
+        await wait_for_domains({other})
+        host.host.inventory.domains[one] = ended
+        await wait_for_domains({one, other})
+        it.runner.stop()
 
     asyncio.run(run())
 
