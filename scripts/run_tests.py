@@ -144,8 +144,7 @@ def _pytest(
         environment: variables, in addition to those of this process.
         log: file for what it prints; None: the output of this process.
     """
-    with contextlib.ExitStack() as files:
-        output = None if log is None else files.enter_context(log.open("wb"))
+    with log.open("wb") if log else contextlib.nullcontext() as output:
         run = subprocess.Popen(
             [sys.executable, "-m", "pytest", *arguments],
             env={**os.environ, **(environment or {})},

@@ -158,9 +158,7 @@ class DaemonProcess:
         with ControlClient(self.socket, timeout_s=DEADLINE_S) as client:
             return wait_for(find, f"the domain {name}")
 
-    def wait_for(
-        self, query: Callable[[Status], T], *, timeout_s: float = GUEST_DEADLINE_S
-    ) -> T:
+    def wait_for(self, query: Callable[[Status], T]) -> T:
         """Wait until a query of the status returns something; a guest may have to boot.
 
         Raises:
@@ -170,7 +168,7 @@ class DaemonProcess:
         def find() -> T | None:
             return query(self.status()) or None
 
-        return wait_for(find, "the daemon's status", timeout_s=timeout_s)
+        return wait_for(find, "the daemon's status", timeout_s=GUEST_DEADLINE_S)
 
     def wait_for_channel(self, domain: str, number: int, state: str) -> Channel:
         """Wait until a channel is in a state."""

@@ -200,9 +200,13 @@ class Runner:
         self.durations.append(interval.duration_s)
 
     async def wait_for(self, intervals: int) -> None:
-        async with asyncio.timeout(60):
-            while len(self.runner.ledger.intervals()) < intervals:
-                await asyncio.sleep(0.01)
+        await wait_until(lambda: len(self.runner.ledger.intervals()) >= intervals)
+
+
+async def wait_until(is_over: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not is_over():
+            await asyncio.sleep(0.01)
 
 
 def test_it_runs_while_it_is_enabled(tmp_path: Path) -> None:
@@ -244,9 +248,7 @@ def test_a_domain_that_ends_and_starts_is_accounted_while_it_runs(
 
         async def wait_for_domains(uuids: set[DomainId]) -> None:
             accounted.clear()
-            async with asyncio.timeout(60):
-                while accounted[-1:] != [uuids]:
-                    await asyncio.sleep(0.01)
+            await wait_until(lambda: accounted[-1:] == [uuids])
 
         it.runner.update()
         one, other = host.uuids
@@ -360,11 +362,12 @@ def test_a_new_calibration_is_used_at_once(tmp_path: Path) -> None:
 
         await it.runner.calibrate(Calibration(static_w={0: 17.0}))
 
-        async with asyncio.timeout(60):
-            while (
-                it.runner.state is None or it.runner.state.packages[0].static_w != 17.0
-            ):
-                await asyncio.sleep(0.01)
+        await wait_until(
+            lambda: (
+                it.runner.state is not None
+                and it.runner.state.packages[0].static_w == 17.0
+            )
+        )
         assert file.is_file()
         it.runner.stop()
 
