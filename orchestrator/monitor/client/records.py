@@ -401,13 +401,7 @@ class Records:
         reasons = [refusal for refusal in _REFUSALS if counted[REASONS + refusal]]
         return Counters(
             requests=sum(counted[field] for field in _REQUESTS),
-            acks=counted[ACKS],
-            nacks=counted[NACKS],
-            dropped=counted[DROPPED],
-            late=counted[LATE],
-            errors=counted[ERRORS],
-            unanswered=counted[UNANSWERED],
-            throttled=counted[THROTTLED],
+            **_counts(counted),
             last_received_ns=words[LAST_RECEIVED],
             generation=generation,
             is_generation_configured=is_configured,
@@ -463,17 +457,24 @@ class Records:
         return vcpu.requested_khz()
 
 
+def _counts(counted: list[int]) -> dict[str, int]:
+    """Return the counters that `Counters` and `ChannelTotals` have in common."""
+    return {
+        "acks": counted[ACKS],
+        "nacks": counted[NACKS],
+        "dropped": counted[DROPPED],
+        "late": counted[LATE],
+        "errors": counted[ERRORS],
+        "unanswered": counted[UNANSWERED],
+        "throttled": counted[THROTTLED],
+    }
+
+
 def _channel_totals(counted: list[int]) -> ChannelTotals:
     size, _ = unpack_generation(counted[GENERATION])
     counted = [valid_count(word) for word in counted]
     return ChannelTotals(
-        acks=counted[ACKS],
-        nacks=counted[NACKS],
-        dropped=counted[DROPPED],
-        late=counted[LATE],
-        errors=counted[ERRORS],
-        unanswered=counted[UNANSWERED],
-        throttled=counted[THROTTLED],
+        **_counts(counted),
         refused=tuple(counted[REASONS + 1 :]),
         generation=size if size in GENERATIONS else None,
     )
