@@ -12,7 +12,7 @@ uptime_s() { cut -d . -f 1 /proc/uptime; }
 await() {
     deadline=$(($(uptime_s) + 600))
     until "$@" >/dev/null 2>&1; do
-        if [ "$(uptime_s)" -gt "$deadline" ]; then echo "TIMEOUT: $*"; return 1; fi
+        if [ "$(uptime_s)" -gt "$deadline" ]; then echo "TIMEOUT: $*" >&2; return 1; fi
         sleep 1
     done
 }
